@@ -1,0 +1,96 @@
+package cairn
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// EffectKind says what kind of work an effect is.
+type EffectKind string
+
+// Kinds of effects.
+const (
+	EffectModel     EffectKind = "model"
+	EffectTool      EffectKind = "tool"
+	EffectReconcile EffectKind = "reconcile" // find out whether a lost call took place
+	EffectToolset   EffectKind = "toolset"   // discover the agent's tools
+	EffectDraw      EffectKind = "draw"      // draw from, or give back to, shared budgets
+)
+
+// Effect is work the session asks the world to do. Effects are not stored: they
+// are derived from the state.
+type Effect struct {
+	ID      EffectID
+	Seq     Seq // of the event that intends it
+	Session SessionKey
+	Run     RunID
+	Kind    EffectKind
+	Attempt int // from 1
+	// NotBefore is when a retry is due; zero: at once.
+	NotBefore time.Time
+	// Agent is the version of the definition the session is pinned to.
+	Agent Digest
+	Model *ModelEffect
+	Tool  *ToolEffect
+	Draw  *DrawEffect
+}
+
+// Purpose says what a model call is for.
+type Purpose string
+
+// Purposes of model calls; the empty one is the ordinary turn.
+const (
+	PurposeTurn    Purpose = ""
+	PurposeReflect Purpose = "reflect"
+	PurposeRepair  Purpose = "repair"
+)
+
+// ModelEffect is a model call. It holds a manifest, never the prompt.
+type ModelEffect struct {
+	Model    string
+	Purpose  Purpose
+	Manifest Manifest
+}
+
+// Manifest says of which events a request is made.
+type Manifest struct {
+	// From and To bound the events that are rendered, inclusive.
+	From Seq `json:"from"`
+	To   Seq `json:"to"`
+	// Note is the context.compacted event that stands for what came before From,
+	// and Task the first message of the session that is kept; zero: nothing was cut.
+	Note Seq `json:"note,omitzero"`
+	Task Seq `json:"task,omitzero"`
+	// Toolset is the event that pinned discovered tools; zero: none.
+	Toolset Seq         `json:"toolset,omitzero"`
+	Params  ModelParams `json:"params"`
+}
+
+// ToolEffect is a tool call, or for EffectReconcile the call to find out about.
+type ToolEffect struct {
+	Tool   string
+	Source int
+	Class  EffectClass
+	Args   json.RawMessage // canonical
+	Key    string          // idempotency key of every attempt
+	Digest Digest          // the action an approval was bound to
+	// Def is the digest of the definition that was pinned.
+	Def Digest
+	// MustStart says that tool_call.started has to be committed first.
+	MustStart bool
+	Reconcile *Reconcile
+	Timeout   Duration
+}
+
+// DrawEffect moves money between shared budgets and the session: positive draws,
+// negative gives back.
+type DrawEffect struct {
+	Budgets []SharedBudget
+	Amount  Money
+}
+
+// SharedBudget is a budget above the session.
+type SharedBudget struct {
+	ID    string `json:"id"` // "agent:refunds"
+	Limit Money  `json:"limit"`
+}

@@ -1,0 +1,3 @@
+module github.com/cairn-run/cairn
+
+go 1.26

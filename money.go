@@ -1,0 +1,159 @@
+package cairn
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Money is an amount in nano-dollars (10⁻⁹ USD). It is never a float: prices
+// are rates per million tokens, and a call's cost is rounded once.
+type Money int64
+
+// Dollar is one US dollar.
+const Dollar Money = 1_000_000_000
+
+// maxMoney keeps sums of two amounts away from overflow.
+const maxMoney = Money(math.MaxInt64 / 4)
+
+// ParseMoney reads "$1.25", "1.25" or "$0.000001"; at most nine decimals.
+func ParseMoney(s string) (Money, error) {
+	bad := func(why string) (Money, error) {
+		return 0, fmt.Errorf("money %q: %s; write it like $1.25", s, why)
+	}
+	t := strings.TrimPrefix(strings.TrimSpace(s), "$")
+	whole, frac, dotted := strings.Cut(t, ".")
+	if whole == "" || (dotted && frac == "") {
+		return bad("not an amount")
+	}
+	if len(frac) > 9 {
+		return bad("more than nine decimals")
+	}
+	for _, c := range whole + frac {
+		if c < '0' || c > '9' {
+			return bad("not an amount")
+		}
+	}
+	w, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || Money(w) > maxMoney/Dollar {
+		return bad("too large")
+	}
+	f, err := strconv.ParseInt((frac + "000000000")[:9], 10, 64)
+	if err != nil {
+		return bad("not an amount")
+	}
+	return Money(w)*Dollar + Money(f), nil
+}
+
+// String prints dollars with at least two decimals and as many as are needed.
+func (m Money) String() string {
+	sign := ""
+	u := uint64(m)
+	if m < 0 {
+		sign, u = "-", -u
+	}
+	frac := fmt.Sprintf("%09d", u%uint64(Dollar))
+	frac = strings.TrimRight(frac, "0")
+	for len(frac) < 2 {
+		frac += "0"
+	}
+	return fmt.Sprintf("%s$%d.%s", sign, u/uint64(Dollar), frac)
+}
+
+// UnmarshalJSON reads nano-dollars as a number or dollars as a string.
+func (m *Money) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		v, err := ParseMoney(s)
+		*m = v
+		return err
+	}
+	v, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return fmt.Errorf("money %s: write a whole number of nano-dollars, or a string like \"$1.25\"", b)
+	}
+	*m = Money(v)
+	return nil
+}
+
+// Usage counts the tokens of one model call in disjoint buckets: they add up to
+// what was billed, and nothing stands in two of them.
+type Usage struct {
+	Input        int64 `json:"input,omitzero"`          // uncached input
+	CacheRead    int64 `json:"cache_read,omitzero"`     // input read from the provider's cache
+	CacheWrite5m int64 `json:"cache_write_5m,omitzero"` // input written to it for five minutes
+	CacheWrite1h int64 `json:"cache_write_1h,omitzero"` // input written to it for an hour
+	Output       int64 `json:"output,omitzero"`         // output, reasoning included
+	Reasoning    int64 `json:"reasoning,omitzero"`      // the part of Output that was reasoning
+}
+
+// Add returns the sum of two usages.
+func (u Usage) Add(v Usage) Usage {
+	u.Input += v.Input
+	u.CacheRead += v.CacheRead
+	u.CacheWrite5m += v.CacheWrite5m
+	u.CacheWrite1h += v.CacheWrite1h
+	u.Output += v.Output
+	u.Reasoning += v.Reasoning
+	return u
+}
+
+// Prompt is the number of tokens that went in, from wherever they were read.
+func (u Usage) Prompt() int64 { return u.Input + u.CacheRead + u.CacheWrite5m + u.CacheWrite1h }
+
+// Total is the number of tokens that were billed.
+func (u Usage) Total() int64 { return u.Prompt() + u.Output }
+
+// Rates are prices in nano-dollars per million tokens.
+type Rates struct {
+	Input        Money `json:"input"`
+	CacheRead    Money `json:"cache_read,omitzero"`
+	CacheWrite5m Money `json:"cache_write_5m,omitzero"`
+	CacheWrite1h Money `json:"cache_write_1h,omitzero"`
+	Output       Money `json:"output"`
+}
+
+// Cost prices a usage and rounds up to a nano-dollar, once.
+func (r Rates) Cost(u Usage) Money {
+	const million = 1_000_000
+	var hi, lo Money // lo is kept below a million, so that no product overflows
+	add := func(tokens int64, rate Money) {
+		if tokens <= 0 || rate <= 0 {
+			return
+		}
+		t := Money(tokens)
+		hi += t/million*rate + t%million*(rate/million)
+		lo += t % million * (rate % million)
+		hi += lo / million
+		lo %= million
+	}
+	add(u.Input, r.Input)
+	add(u.CacheRead, r.CacheRead)
+	add(u.CacheWrite5m, r.CacheWrite5m)
+	add(u.CacheWrite1h, r.CacheWrite1h)
+	add(u.Output, r.Output)
+	if lo > 0 {
+		hi++
+	}
+	return hi
+}
+
+// Dearest is the highest rate that may apply to an input token: what a
+// reservation must assume.
+func (r Rates) Dearest() Money { return max(r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h) }
+
+// CostStatus says how a cost was found.
+type CostStatus string
+
+// The three ways a cost is known. An unpriced model is never free: it is
+// accounted at its reservation.
+const (
+	CostExact     CostStatus = "exact"     // the provider's usage times a dated price
+	CostEstimated CostStatus = "estimated" // no usage came back: settled at the reservation
+	CostUnpriced  CostStatus = "unpriced"  // no price for the model: settled at the reservation
+)
