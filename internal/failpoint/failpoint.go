@@ -1,0 +1,62 @@
+// Package failpoint names the places where a crash is tried out. In a normal
+// build a point is an empty function and costs nothing; with the build tag
+// `failpoint` it counts its hits and can kill the process.
+package failpoint
+
+// Names of all points. A point that is hit but not listed here does not
+// compile; one that is listed but never hit fails the torture test.
+const (
+	BeatBefore      Point = "lease.beat.before"
+	BeatAfter       Point = "lease.beat.after"
+	ClaimBefore     Point = "claim.before"
+	ClaimAfter      Point = "claim.after"
+	LoadBefore      Point = "load.before"
+	LoadAfter       Point = "load.after"
+	TakeoverStepped Point = "takeover.stepped"
+	InboxRead       Point = "inbox.read"
+	StepBefore      Point = "step.before"
+	StepAfter       Point = "step.after"
+	CommitBefore    Point = "commit.before"
+	CommitAfter     Point = "commit.after"
+	CommitStart     Point = "commit.start"    // the first commit of a session
+	CommitModel     Point = "commit.model"    // records a model's answer
+	CommitTool      Point = "commit.tool"     // records a tool's outcome
+	CommitStarted   Point = "commit.started"  // records tool_call.started
+	CommitAsk       Point = "commit.ask"      // opens an ask
+	CommitDecision  Point = "commit.decision" // records a decision
+	CommitEnd       Point = "commit.end"      // ends a run
+	CommitRetry     Point = "commit.retry"
+	CommitUnknown   Point = "commit.unknown"
+	CommitReconcile Point = "commit.reconcile"
+	CommitRelease   Point = "commit.release"
+	ReleaseAfter    Point = "release.after"
+	GroupBegin      Point = "sqlite.group.begin"
+	GroupHead       Point = "sqlite.group.head"
+	GroupFrame      Point = "sqlite.group.frame"
+	GroupInbox      Point = "sqlite.group.inbox"
+	GroupAsk        Point = "sqlite.group.ask"
+	GroupBeforeSync Point = "sqlite.group.commit.before"
+	GroupAfterSync  Point = "sqlite.group.commit.after"
+	Checkpoint      Point = "sqlite.checkpoint"
+	DeliverBefore   Point = "deliver.before"
+	DeliverAfter    Point = "deliver.after"
+	DrawBefore      Point = "draw.before"
+	DrawAfter       Point = "draw.after"
+	BlobBefore      Point = "blob.put.before"
+	BlobRename      Point = "blob.put.rename"
+	BlobAfter       Point = "blob.put.after"
+	PerformBefore   Point = "perform.before"
+	ModelBefore     Point = "model.call.before"
+	ModelFirst      Point = "model.call.first_delta"
+	ModelAfter      Point = "model.call.after"
+	ToolBefore      Point = "tool.call.before"
+	ToolAfter       Point = "tool.call.after"
+	ReconcileBefore Point = "reconcile.before"
+	ReconcileAfter  Point = "reconcile.after"
+	TimerFired      Point = "timer.fired"
+	SnapshotBefore  Point = "snapshot.before"
+	SnapshotAfter   Point = "snapshot.after"
+)
+
+// Point is the name of a failpoint.
+type Point string

@@ -1,0 +1,6 @@
+//go:build failpoint
+
+package failpoint
+
+// Enabled says whether this build has failpoints.
+const Enabled = true
