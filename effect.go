@@ -28,6 +28,12 @@ type Effect struct {
 	Attempt int // from 1
 	// NotBefore is when a retry is due; zero: at once.
 	NotBefore time.Time
+	// Stop says that the work is no longer wanted: stop it and report, or report
+	// that it was never begun.
+	Stop bool
+	// Hold says that it must not be begun now (the run is paused); if it is under
+	// way it goes on.
+	Hold bool
 	// Agent is the version of the definition the session is pinned to.
 	Agent Digest
 	Model *ModelEffect

@@ -54,10 +54,12 @@ type (
 		Summary RunSummary `json:"summary"`
 		Final   bool       `json:"final,omitzero"`
 	}
-	// RunCancelling says that everything is being stopped.
+	// RunCancelling says that everything is being stopped: by a person, or with
+	// Error by a limit, and then the run ends as failed.
 	RunCancelling struct {
 		By     Principal `json:"by,omitzero"`
 		Reason string    `json:"reason,omitzero"`
+		Error  *Error    `json:"error,omitempty"`
 	}
 	// RunCancelled says that everything has stopped. It is always final.
 	RunCancelled struct {
@@ -86,24 +88,25 @@ type (
 		By        Principal `json:"by,omitzero"`
 		Input     string    `json:"input,omitzero"` // the input it came with
 	}
-	// ModelRequested intends a model call and reserves what it may cost.
+	// ModelRequested intends one attempt at a model call and reserves what it may
+	// cost. Attempts after the first keep the effect's id.
 	ModelRequested struct {
+		Attempt  int      `json:"attempt"`
 		Model    string   `json:"model"`
 		Purpose  Purpose  `json:"purpose,omitzero"`
 		Manifest Manifest `json:"manifest"`
 		Reserved Money    `json:"reserved"`
 		Tokens   int64    `json:"tokens"` // upper bound of the prompt that was reserved for
 	}
-	// ModelRetried settles a failed attempt and reserves for the next.
+	// ModelRetried settles a failed attempt and says when the next is due.
 	ModelRetried struct {
-		Attempt  int        `json:"attempt"` // the one that failed
-		Error    Error      `json:"error"`
-		Usage    Usage      `json:"usage,omitzero"`
-		Cost     Money      `json:"cost,omitzero"`
-		Status   CostStatus `json:"cost_status,omitzero"`
-		NextAt   time.Time  `json:"next_at"`
-		Model    string     `json:"model"` // of the next attempt
-		Reserved Money      `json:"reserved"`
+		Attempt int        `json:"attempt"` // the one that failed
+		Error   Error      `json:"error"`
+		Usage   Usage      `json:"usage,omitzero"`
+		Cost    Money      `json:"cost,omitzero"`
+		Status  CostStatus `json:"cost_status,omitzero"`
+		NextAt  time.Time  `json:"next_at"`
+		Model   string     `json:"model"` // of the next attempt
 	}
 	// ModelCompleted is a recorded answer: it is never bought again.
 	ModelCompleted struct {
@@ -202,6 +205,11 @@ type (
 		Error   Error     `json:"error"`
 		NextAt  time.Time `json:"next_at"`
 	}
+	// ToolsetFailed gives discovery up.
+	ToolsetFailed struct {
+		Attempt int   `json:"attempt"`
+		Error   Error `json:"error"`
+	}
 	// ToolsetPinned pins the discovered tools for the session.
 	ToolsetPinned struct {
 		Tools []ToolSpec `json:"tools"`
@@ -296,6 +304,7 @@ func (EffectReconciled) EventType() EventType  { return "effect.reconciled" }
 func (PlanUpdated) EventType() EventType       { return "plan.updated" }
 func (ToolsetRequested) EventType() EventType  { return "toolset.requested" }
 func (ToolsetRetried) EventType() EventType    { return "toolset.retried" }
+func (ToolsetFailed) EventType() EventType     { return "toolset.failed" }
 func (ToolsetPinned) EventType() EventType     { return "toolset.pinned" }
 func (AskOpened) EventType() EventType         { return "ask.opened" }
 func (AskResolved) EventType() EventType       { return "ask.resolved" }
@@ -316,7 +325,7 @@ var eventDecoders = decoders(
 	decoder[ModelRequested], decoder[ModelRetried], decoder[ModelCompleted], decoder[ModelFailed],
 	decoder[ToolCallRequested], decoder[ToolCallDenied], decoder[ToolCallStarted], decoder[ToolCallRetried],
 	decoder[ToolCallCompleted], decoder[ToolCallFailed], decoder[ToolCallUnknown], decoder[EffectReconciled],
-	decoder[PlanUpdated], decoder[ToolsetRequested], decoder[ToolsetRetried], decoder[ToolsetPinned],
+	decoder[PlanUpdated], decoder[ToolsetRequested], decoder[ToolsetRetried], decoder[ToolsetFailed], decoder[ToolsetPinned],
 	decoder[AskOpened], decoder[AskResolved], decoder[AskExpired],
 	decoder[BudgetExceeded], decoder[BudgetRaised], decoder[BudgetRequested], decoder[BudgetDrawn],
 	decoder[ContextCompacted], decoder[CacheBroken],

@@ -41,6 +41,8 @@ type Part struct {
 	Tool   string `json:"tool,omitzero"`
 	// Args are a call's arguments exactly as the model wrote them.
 	Args string `json:"args,omitzero"`
+	// Parts are what a tool's result holds besides its text.
+	Parts []Part `json:"parts,omitempty"`
 	// IsError marks a result that reports a failure.
 	IsError bool `json:"is_error,omitzero"`
 	// MediaType and Data carry images and files; Data is base64 in JSON.

@@ -25,6 +25,7 @@ type Env struct {
 	Agent  *cairn.Agent
 	Tools  []cairn.ToolSpec
 	Models []cairn.ModelInfo // of Agent.Model and Agent.Fallback, in that order
+	Hooks  []cairn.Check     // of Agent.OnExit, in that order
 }
 
 // tool finds a tool by name; nil: not granted.
@@ -37,7 +38,7 @@ func (v *Env) tool(name string) *cairn.ToolSpec {
 	return nil
 }
 
-// later returns the earlier of two times that are not zero.
+// earlier returns the earlier of two times that are not zero.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/cairn-run/cairn"
+)
+
+// Render makes the request of a manifest from the events it names, in order of
+// their numbers. The same events give the same bytes on any machine, and what
+// was rendered for one turn is the beginning of what is rendered for the next,
+// unless cache.broken says otherwise.
+//
+// Any history gives a request that is valid for its provider: results stand in
+// the order of their calls, a call that was cut short has a synthetic result,
+// what a user said while the model or a tool was busy follows their answers, and
+// opaque blocks go back to the provider that made them and to no other.
+func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manifest, events iter.Seq2[cairn.Event, error]) (*cairn.ModelRequest, error) {
+	r := renderer{provider: provider(model)}
+	var task, note []cairn.Part
+	for e, err := range events {
+		if err != nil {
+			return nil, err
+		}
+		if e.Seq < m.From || e.Seq > m.To || e.Seq == m.Note {
+			switch d := e.Data.(type) {
+			case cairn.MessageCreated:
+				if e.Seq == m.Task {
+					task = d.Content
+				}
+			case cairn.ContextCompacted:
+				if e.Seq == m.Note {
+					note = []cairn.Part{cairn.Text(d.Note)}
+				}
+			}
+			continue
+		}
+		r.event(e)
+	}
+	r.join()
+	req := &cairn.ModelRequest{Model: model, System: a.Instructions, Params: m.Params}
+	if m.Note != 0 {
+		if note == nil {
+			return nil, fmt.Errorf("render: event %d, the note of the manifest, is missing", m.Note)
+		}
+		req.Messages = append(req.Messages, cairn.Message{Role: cairn.RoleUser, Content: append(task[:len(task):len(task)], note...)})
+	}
+	req.Messages = append(req.Messages, r.messages...)
+	if len(req.Messages) > 0 && req.Messages[0].Role != cairn.RoleUser {
+		req.Messages = append([]cairn.Message{{Role: cairn.RoleUser, Content: []cairn.Part{cairn.Text("(continue)")}}}, req.Messages...)
+	}
+	for i := range tools {
+		req.Tools = append(req.Tools, tools[i].ToolDef)
+	}
+	if err := req.Validate(); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+// renderer folds events into messages.
+type renderer struct {
+	provider string
+	messages []cairn.Message
+	// waiting holds what users said while the model or a tool was busy.
+	waiting []cairn.Message
+	asking  bool
+	// results of the open batch, in call order; calls maps effects to places in it.
+	results []cairn.Part
+	closed  []bool
+	missing int
+	answer  cairn.Seq
+	calls   map[cairn.EffectID]int
+}
+
+func (r *renderer) event(e cairn.Event) {
+	switch d := e.Data.(type) {
+	case cairn.MessageCreated:
+		r.waiting = append(r.waiting, cairn.Message{Role: cairn.RoleUser, Content: d.Content})
+		r.flush()
+	case cairn.ModelRequested:
+		r.asking = true
+	case cairn.ModelFailed:
+		r.asking = false
+		r.flush()
+	case cairn.ModelCompleted:
+		r.completed(e.Seq, d)
+	case cairn.ToolCallRequested:
+		if d.Answer == r.answer && d.Index < len(r.results) && !d.Hook {
+			r.calls[e.Step] = d.Index
+		}
+	case cairn.ToolCallDenied:
+		r.result(e.Step, "Denied: "+d.Reason, nil, true)
+	case cairn.ToolCallCompleted:
+		r.toolResult(e.Step, d.Result)
+	case cairn.ToolCallFailed:
+		text := fmt.Sprintf("Error (%s): %s", d.Error.Code, d.Error.Message)
+		if d.Result != nil {
+			if said := cairn.TextOf(d.Result.Content); said != "" {
+				text = said
+			}
+		}
+		r.result(e.Step, text, nil, true)
+	case cairn.EffectReconciled:
+		switch {
+		case d.Finding == cairn.FoundNotDone:
+			r.result(e.Step, "Error (not_performed): It was established that this call did not take place.", nil, true)
+		case d.Result != nil:
+			r.toolResult(e.Step, *d.Result)
+		default:
+			r.result(e.Step, "It was established that this call took place. Its result was lost.", nil, false)
+		}
+	case cairn.RunCompleted, cairn.RunFailed, cairn.RunCancelled, cairn.SessionForked:
+		r.asking = false
+		r.join()
+	}
+}
+
+// completed adds an answer, without what another provider's model made.
+func (r *renderer) completed(seq cairn.Seq, d cairn.ModelCompleted) {
+	r.cut()
+	r.asking = false
+	var content, results []cairn.Part
+	for _, p := range d.Answer.Content {
+		switch p.Kind {
+		case cairn.PartOpaque, cairn.PartReasoning:
+			if p.Provider != r.provider {
+				continue
+			}
+		case cairn.PartToolCall:
+			results = append(results, cairn.Part{Kind: cairn.PartToolResult, CallID: p.CallID, Tool: p.Tool})
+		case cairn.PartText:
+			if p.Text == "" {
+				continue
+			}
+		case cairn.PartToolResult, cairn.PartImage, cairn.PartFile:
+		}
+		content = append(content, p)
+	}
+	if len(content) > 0 {
+		r.messages = append(r.messages, cairn.Message{Role: cairn.RoleAssistant, Content: content})
+	}
+	r.answer, r.results, r.missing = seq, results, len(results)
+	r.closed, r.calls = make([]bool, len(results)), map[cairn.EffectID]int{}
+	r.flush()
+}
+
+func (r *renderer) toolResult(id cairn.EffectID, res cairn.ToolResult) {
+	var parts []cairn.Part
+	for _, p := range res.Content {
+		if p.Kind != cairn.PartText {
+			parts = append(parts, p)
+		}
+	}
+	r.result(id, cairn.TextOf(res.Content), parts, res.IsError)
+}
+
+func (r *renderer) result(id cairn.EffectID, text string, parts []cairn.Part, isError bool) {
+	i, ok := r.calls[id]
+	if !ok {
+		return
+	}
+	delete(r.calls, id) // the first outcome counts: what was rendered does not change
+	r.results[i].Text, r.results[i].Parts, r.results[i].IsError = text, parts, isError
+	r.closed[i] = true
+	if r.missing--; r.missing == 0 {
+		r.close()
+		r.flush()
+	}
+}
+
+// join ends an open batch and adds what users said meanwhile.
+func (r *renderer) join() {
+	r.cut()
+	r.flush()
+}
+
+// cut gives the calls of an open batch that have no outcome a synthetic one.
+func (r *renderer) cut() {
+	if r.missing > 0 {
+		for i := range r.results {
+			if !r.closed[i] {
+				r.results[i].Text, r.results[i].IsError = "Error (unknown_outcome): The call was cut short; whether it took place is not known.", true
+			}
+		}
+		r.missing = 0
+		r.close()
+	}
+}
+
+func (r *renderer) close() {
+	r.messages = append(r.messages, cairn.Message{Role: cairn.RoleTool, Content: r.results})
+	r.results, r.closed, r.calls, r.answer = nil, nil, nil, 0
+}
+
+// flush adds what users said, unless the model or a tool is still busy.
+func (r *renderer) flush() {
+	if r.asking || r.missing > 0 {
+		return
+	}
+	r.messages = append(r.messages, r.waiting...)
+	r.waiting = nil
+}

@@ -1,0 +1,303 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cairn-run/cairn"
+)
+
+// maxLost is how often in a row a model call may be lost with its process: an
+// answer that kills the runtime must not be bought for ever.
+const maxLost = 10
+
+const defaultReflect = "Look back before you go on. What was the task, what has been done, what went wrong, and " +
+	"what is the best next step? Answer in a few sentences; do not call tools."
+
+// model is what is known of a model by name.
+func (v *Env) model(name string) cairn.ModelInfo {
+	for _, m := range v.Models {
+		if m.Name == name {
+			return m
+		}
+	}
+	return cairn.ModelInfo{Name: name, Provider: provider(name)}
+}
+
+func provider(model string) string {
+	p, _, _ := strings.Cut(model, "/")
+	return p
+}
+
+// fallback is the model after the given one; empty: there is none.
+func (v *Env) fallback(name string) string {
+	all := append([]string{v.Agent.Model}, v.Agent.Fallback...)
+	for i, m := range all[:len(all)-1] {
+		if m == name {
+			return all[i+1]
+		}
+	}
+	return ""
+}
+
+// request plans a model call, or the next attempt at the open one, if the
+// context and the budgets allow it.
+func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
+	retry := p.s.Model
+	name := p.s.Run.Model
+	switch {
+	case retry != nil:
+		name, purpose = retry.Model, retry.Purpose
+	case name == "":
+		name = p.env.Agent.Model
+	}
+	m := p.env.model(name)
+	out := p.maxOutput(m)
+	if m.Window > 0 && p.s.promptEstimate(p.env)+out > m.Window && retry == nil && !p.s.Run.Compacted {
+		p.compact(m, max(0, (m.Window-out)*3/2-overhead(p.env)))
+	}
+	tokens := p.s.promptBound(p.env)
+	reserve := cairn.Rates{Input: m.Rates.Dearest(), Output: m.Rates.Output}.Cost(cairn.Usage{Input: tokens, Output: out})
+	if !p.afford(reserve) {
+		return
+	}
+	if retry == nil && purpose == cairn.PurposeReflect {
+		prompt := defaultReflect
+		if reflect != nil && reflect.Prompt != "" {
+			prompt = reflect.Prompt
+		}
+		p.emit(cairn.MessageCreated{Content: []cairn.Part{cairn.Text(prompt)}, Origin: originRuntime, Purpose: purpose})
+	}
+	if last := p.s.Context.Model; last != "" && last != name {
+		p.emit(cairn.CacheBroken{Reason: "model_switched", At: p.s.Context.From})
+	}
+	d := cairn.ModelRequested{Attempt: 1, Model: name, Purpose: purpose, Reserved: reserve, Tokens: tokens}
+	if retry != nil {
+		d.Attempt, d.Manifest = retry.Attempt+1, retry.Manifest
+		p.about(p.s.effect(retry.Seq), d)
+		return
+	}
+	c := &p.s.Context
+	d.Manifest = cairn.Manifest{
+		From: c.From, To: p.s.Seq, Note: c.Note, Task: 0, Toolset: c.Toolset,
+		Params: cairn.ModelParams{
+			MaxOutput: out, Temperature: p.env.Agent.Params.Temperature, TopP: p.env.Agent.Params.TopP,
+			Stop: p.env.Agent.Params.Stop, NoTools: purpose == cairn.PurposeReflect,
+		},
+	}
+	if c.Note != 0 {
+		d.Manifest.Task = c.Task
+	}
+	if o := p.env.Agent.Output; o != nil {
+		d.Manifest.Params.OutputSchema = o.Schema
+	}
+	p.about(p.next(), d)
+}
+
+// maxOutput is the cap of an answer: there is no call without one.
+func (p *planner) maxOutput(m cairn.ModelInfo) int64 {
+	out := p.env.Agent.Params.MaxOutput
+	if out == 0 {
+		out = cairn.DefaultMaxOutput
+	}
+	if m.MaxOutput > 0 {
+		out = min(out, m.MaxOutput)
+	}
+	return out
+}
+
+// compact cuts the conversation once; false: it cannot be cut.
+func (p *planner) compact(m cairn.ModelInfo, target int64) bool {
+	if target == 0 {
+		target = p.s.Context.Bytes / 2
+	}
+	from := p.s.Context.From
+	d, ok := p.s.compaction(target)
+	if !ok {
+		return false
+	}
+	p.emit(d)
+	p.emit(cairn.CacheBroken{Reason: "compacted", At: from})
+	return true
+}
+
+// modelOutcome records how an attempt ended.
+func (p *planner) modelOutcome(d cairn.ModelOutcome) {
+	m := p.s.Model
+	if m == nil || m.Waiting || p.s.effect(m.Seq) != d.Effect || m.Attempt != d.Attempt {
+		return // an attempt that is settled already
+	}
+	if d.Answer != nil {
+		p.answered(d)
+		return
+	}
+	err := d.Error
+	if err == nil {
+		err = &cairn.Error{Code: cairn.CodeInternal, Message: "the model driver gave neither an answer nor an error"}
+	}
+	usage, cost, status := p.cost(d.Usage, err)
+	p.modelFailed(*err, usage, cost, status)
+}
+
+// cost prices an attempt that gave no answer.
+func (p *planner) cost(u *cairn.Usage, err *cairn.Error) (cairn.Usage, cairn.Money, cairn.CostStatus) {
+	m := p.s.Model
+	info := p.env.model(m.Model)
+	switch {
+	case u != nil && info.Priced:
+		return *u, info.Rates.Cost(*u), cairn.CostExact
+	case u != nil:
+		return *u, m.Reserved, cairn.CostUnpriced
+	case err.NotDone:
+		return cairn.Usage{}, 0, cairn.CostExact
+	}
+	switch err.Code { // the provider turned the request away before it worked on it
+	case cairn.CodeRateLimited, cairn.CodeOverloaded, cairn.CodeOverflow, cairn.CodeAuth, cairn.CodeInvalid, cairn.CodeNotFound:
+		return cairn.Usage{}, 0, cairn.CostExact
+	}
+	return cairn.Usage{}, m.Reserved, cairn.CostEstimated
+}
+
+func (p *planner) modelLost() {
+	p.modelFailed(cairn.Error{Code: cairn.CodeLost, Message: "the process died while the call was in flight", Retryable: true},
+		cairn.Usage{}, p.s.Model.Reserved, cairn.CostEstimated)
+}
+
+// modelFailed decides what follows a failed attempt: another one, another model,
+// a smaller context, or the end of the run.
+func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Money, status cairn.CostStatus) {
+	m := p.s.Model
+	id := p.s.effect(m.Seq)
+	give := func() {
+		p.about(id, cairn.ModelFailed{Attempt: m.Attempt, Error: err, Usage: usage, Cost: cost, Status: status})
+	}
+	again := func(model string, wait time.Duration) {
+		p.about(id, cairn.ModelRetried{
+			Attempt: m.Attempt, Error: err, Usage: usage, Cost: cost, Status: status, NextAt: p.at.Add(wait), Model: model,
+		})
+	}
+	if m.Stop || p.s.Run.Stop != nil {
+		give()
+		return
+	}
+	retries := orDefaultP(p.env.Agent.Limits.Retries, cairn.DefaultRetries)
+	switch {
+	case err.Code == cairn.CodeLost && m.Lost < maxLost:
+		again(m.Model, 0)
+	case err.Code == cairn.CodeCancelled: // the owner drains: the next one tries again
+		again(m.Model, 0)
+	case err.Code == cairn.CodeOverflow:
+		give()
+		info := p.env.model(m.Model)
+		var target int64
+		if info.Window > 0 {
+			target = max(0, (info.Window-p.maxOutput(info))*3/2-overhead(p.env))
+		}
+		if p.s.Run.Compacted || !p.compact(info, min(target, p.s.Context.Bytes/2)) {
+			p.end(outcomeFailed, &cairn.Error{
+				Code:    cairn.CodeOverflow,
+				Message: "the conversation does not fit the model's context window, and there is nothing left to remove: " + err.Message,
+			})
+		}
+	case err.Code == cairn.CodeRefused:
+		give()
+		p.end(outcomeFailed, &err)
+	case err.Retryable && m.Failures < retries:
+		again(m.Model, backoff(id, m.Failures+1, time.Duration(err.RetryAfter)))
+	case p.env.fallback(m.Model) != "":
+		again(p.env.fallback(m.Model), 0)
+	default:
+		give()
+		p.end(outcomeFailed, &err)
+	}
+}
+
+// answered records an answer and plans the calls it makes.
+func (p *planner) answered(d cairn.ModelOutcome) {
+	m := *p.s.Model
+	info := p.env.model(m.Model)
+	c := cairn.ModelCompleted{Attempt: d.Attempt, Answer: *d.Answer, Purpose: m.Purpose, Took: d.Took, Status: cairn.CostExact}
+	if info.Priced {
+		c.Cost = info.Rates.Cost(d.Answer.Usage)
+	} else {
+		c.Cost, c.Status = m.Reserved, cairn.CostUnpriced
+	}
+	p.about(p.s.effect(m.Seq), c)
+	answer := p.s.Seq
+
+	calls, invalid := 0, 0
+	limit := orDefault(p.env.Agent.Limits.Parallel, cairn.DefaultParallel)
+	for _, part := range d.Answer.Content {
+		if part.Kind != cairn.PartToolCall {
+			continue
+		}
+		var check cairn.Check
+		if calls < len(d.Checks) {
+			check = d.Checks[calls]
+		} else {
+			check.Error = cairn.Errorf(cairn.CodeInternal, "this call was not checked")
+		}
+		switch {
+		case m.Purpose == cairn.PurposeReflect:
+			check.Error = cairn.Errorf(cairn.CodeInvalidArgs, "no tools in a reflect turn")
+		case calls >= limit:
+			check.Error = cairn.Errorf(cairn.CodeInvalidArgs, "at most %d calls at once; make this one in the next turn", limit)
+		case m.Stop || p.s.Run.Stop != nil:
+			check.Error = &cairn.Error{Code: cairn.CodeInterrupted, Message: "The run was interrupted before this call was made.", NotDone: true}
+		}
+		if check.Error != nil {
+			invalid++
+		}
+		p.call(callOrigin{answer: answer, index: calls, id: part.CallID, prose: d.Answer.Content}, part.Tool, part.Args, check)
+		calls++
+	}
+	if m.Stop || p.s.Run.Stop != nil {
+		return
+	}
+	p.judge(d, m.Purpose, calls, invalid)
+}
+
+// judge looks at a whole answer: is the run to go on, and how?
+func (p *planner) judge(d cairn.ModelOutcome, purpose cairn.Purpose, calls, invalid int) {
+	r := &p.s.Run
+	switch {
+	case purpose == cairn.PurposeReflect: // the run goes on, whatever was said
+		p.emit(cairn.MessageCreated{Content: []cairn.Part{cairn.Text("Go on with the task.")}, Origin: originRuntime})
+	case calls > 0 && calls == invalid:
+		if limit := orDefault(p.env.Agent.Limits.Invalid, cairn.DefaultInvalid); r.Invalid >= limit {
+			p.fail(cairn.CodeInvalidCalls, "%d answers in a row made only calls that could not be made", r.Invalid)
+		}
+	case calls > 0:
+	case d.Answer.Stop == cairn.StopRefusal:
+		p.fail(cairn.CodeRefused, "the model refused: %s", clip(cairn.TextOf(d.Answer.Content), 200))
+	case d.OutputError != "" && !p.s.Unseen:
+		if r.Repairs >= p.repairs() {
+			p.fail(cairn.CodeInvalidOutput, "the final answer does not fit output.schema after %d repairs: %s", r.Repairs, d.OutputError)
+			return
+		}
+		p.emit(cairn.MessageCreated{
+			Origin: originRuntime, Purpose: cairn.PurposeRepair,
+			Content: []cairn.Part{cairn.Text(fmt.Sprintf("The answer does not fit the required JSON Schema: %s. Answer again with JSON "+
+				"that fits it, and nothing else.", d.OutputError))},
+		})
+	}
+}
+
+func (p *planner) repairs() int {
+	if o := p.env.Agent.Output; o != nil {
+		return orDefaultP(o.Retries, cairn.DefaultRepairs)
+	}
+	return 0
+}
+
+// clip shortens a text for a message, at a rune.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
+}
