@@ -48,11 +48,13 @@ type Driver interface {
 	// Beat joins (zero Lease) or renews the lease of this process, on the store's
 	// clock. ErrFenced: the lease ran out; drop all claims and join anew.
 	Beat(ctx context.Context, l Lease, ttl time.Duration) (Lease, error)
-	// Claim blocks until at least one session is due and free (inbox not empty,
-	// WakeAt passed, or its owner dead while it had open work) and takes up to
-	// max of them. Epoch+1 is durable before it returns. Sessions whose Fold is
-	// above fold are left to newer binaries.
-	Claim(ctx context.Context, l Lease, fold, max int) ([]Claim, error)
+	// Claim blocks until at least one session is free (never claimed, released, or
+	// its owner's lease ran out) and due (inbox not empty, WakeAt passed, or Busy),
+	// and takes up to max of them. Epoch+1 is durable before it returns. Sessions
+	// whose Fold is above f.Fold are left to newer binaries. With f.Again it does
+	// not block and takes that one session if its owner is l itself, whatever is
+	// due: the way back from ErrUnknown (ErrFenced: another has it now).
+	Claim(ctx context.Context, l Lease, f Filter, max int) ([]Claim, error)
 	// Mail yields the names of sessions owned by the lease that got an input, as
 	// a hint: it may be late, doubled or missing.
 	Mail(ctx context.Context, l Lease) iter.Seq[cairn.SessionKey]
@@ -86,6 +88,12 @@ type Driver interface {
 // clock; the holder measures TTL on its own monotonic clock from before Beat.
 type Lease struct {
 	ID string // a new one for every incarnation of a process
+}
+
+// Filter narrows what is claimed.
+type Filter struct {
+	Fold  int // the fold version of this binary
+	Again *cairn.SessionKey
 }
 
 // Claim is the right to append to a session. It is data, not a lock: the store
@@ -161,8 +169,9 @@ type Commit struct {
 	Taken []string
 	// Send goes to the inboxes of other sessions, in the same transaction.
 	Send []Letter
-	// Open inserts asks; Close closes those that are still open and is silent
-	// about those that a decision closed before.
+	// Open inserts asks. Close closes asks that nobody has decided; if one of them
+	// is decided already the whole commit is refused with ErrDecided, because the
+	// decision is in the inbox and came first.
 	Open  []AskRow
 	Close []AskClose
 	// WakeAt is the earliest timer; zero: none.
@@ -171,7 +180,8 @@ type Commit struct {
 	Summary *cairn.Summary
 	// Fold is the lowest fold version that can read what was written.
 	Fold int
-	// Busy says that effects are open: should the owner die, the session is due.
+	// Busy says that effects are open: as soon as the session has no live owner
+	// (it died, or released the claim), it is due.
 	Busy bool
 	// Release gives the claim up with the commit.
 	Release bool

@@ -1,0 +1,312 @@
+package kernel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/engine"
+	"github.com/cairn-run/cairn/internal/failpoint"
+	"github.com/cairn-run/cairn/journal"
+)
+
+// inboxPage is how many inputs are stepped in one commit.
+const inboxPage = 64
+
+// inboxPoll is how often an owner looks into its inbox without being told to: a
+// hint may be lost.
+const inboxPoll = 2 * time.Second
+
+// owner is the one goroutine of a claimed session. Everything it knows is folded
+// from the journal; only outcomes that are not committed yet are its own.
+type owner struct {
+	k     *Kernel
+	claim journal.Claim
+	key   cairn.SessionKey
+
+	s       engine.State
+	env     *engine.Env
+	envFor  envKey
+	missing *cairn.Error // why the definition cannot be had
+	h       history
+	snapped cairn.Seq
+
+	wake   chan struct{} // cap 1: something is to be looked at
+	mu     sync.Mutex
+	begun  map[cairn.EffectID]*performer
+	done   []cairn.Input // outcomes, in the order they came
+	fenced bool
+	mail   bool // the inbox may hold something
+}
+
+func newOwner(k *Kernel, c journal.Claim) *owner {
+	return &owner{k: k, claim: c, key: c.Session, wake: make(chan struct{}, 1), begun: map[cairn.EffectID]*performer{}, mail: true}
+}
+
+func (o *owner) ring() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// nudge says that the inbox got something.
+func (o *owner) nudge() {
+	o.mu.Lock()
+	o.mail = true
+	o.mu.Unlock()
+	o.ring()
+}
+
+// fence says that the session is no longer ours.
+func (o *owner) fence() {
+	o.mu.Lock()
+	o.fenced = true
+	o.mu.Unlock()
+	o.ring()
+}
+
+func (o *owner) isFenced() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.fenced
+}
+
+// run works until the session is released or lost.
+func (o *owner) run(ctx context.Context) {
+	backoff := 100 * time.Millisecond
+	for {
+		err := o.drive(ctx)
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil:
+			o.abandon(ctx)
+			return
+		case errors.Is(err, journal.ErrFenced):
+			o.abandon(ctx)
+			return
+		case errors.Is(err, journal.ErrClosed):
+			o.abandon(ctx)
+			o.k.giveUp(err)
+			return
+		case errors.Is(err, journal.ErrUnknown), errors.Is(err, journal.ErrConflict):
+			// What was written is not known: the state is dropped, the performers and
+			// their outcomes are kept, and the history is read again under a new epoch.
+			o.k.o.Logger.Warn("the outcome of a commit is unknown; claiming again", "session", o.key, "err", err)
+			if err := o.again(ctx); err != nil {
+				o.abandon(ctx)
+				if !errors.Is(err, journal.ErrFenced) {
+					o.k.giveUp(err)
+				}
+				return
+			}
+		case errors.Is(err, journal.ErrFull):
+			o.k.o.Logger.Warn("storage is full; waiting for space", "session", o.key)
+		default:
+			o.k.o.Logger.Error("session cannot go on; trying again", "session", o.key, "err", err)
+		}
+		if o.isFenced() || !pause(ctx, backoff) {
+			o.abandon(ctx)
+			return
+		}
+		backoff = min(2*backoff, 10*time.Second)
+	}
+}
+
+// again claims the session that this process owns under a new epoch.
+func (o *owner) again(ctx context.Context) error {
+	o.k.mu.Lock()
+	l := o.k.lease
+	o.k.mu.Unlock()
+	claims, err := o.k.j.Claim(ctx, l, journal.Filter{Fold: engine.Version, Again: &o.key}, 1)
+	if err != nil {
+		return err
+	}
+	if len(claims) != 1 {
+		return journal.ErrFenced
+	}
+	o.claim = claims[0]
+	o.s, o.h = engine.State{}, history{}
+	return nil
+}
+
+// drive loads the session and steps it until it is released: nil.
+func (o *owner) drive(ctx context.Context) error {
+	if err := o.load(ctx); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.mail = true
+	taking := cairn.Takeover{Epoch: o.claim.Epoch}
+	for id := range o.begun {
+		taking.Held = append(taking.Held, id)
+	}
+	for _, in := range o.done {
+		taking.Held = append(taking.Held, effectOf(in.Data))
+	}
+	o.mu.Unlock()
+	own := []cairn.Input{o.input(taking)}
+	for {
+		b, err := o.gather(ctx, own)
+		if err != nil {
+			return err
+		}
+		released, err := o.commit(ctx, b)
+		if errors.Is(err, journal.ErrDecided) {
+			continue // the decision is in the inbox and is stepped first now
+		}
+		if err != nil || released {
+			return err
+		}
+		own = o.perform(ctx)
+		if len(own) > 0 {
+			continue
+		}
+		if err := o.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// load folds the history, from the cached state or the snapshot if there is one.
+func (o *owner) load(ctx context.Context) error {
+	if o.s.Seq != 0 && o.s.Seq+1 == o.claim.Next {
+		return nil
+	}
+	failpoint.Hit(failpoint.LoadBefore)
+	o.s, o.h = engine.State{}, history{from: 1}
+	if s, h, ok := o.k.cache.take(o.key); ok && s.Seq+1 <= o.claim.Next {
+		o.s, o.h = s, h
+	} else if snap, err := o.k.j.Snapshot(ctx, o.key, engine.Version); err == nil && snap.Seq < o.claim.Next {
+		if json.Unmarshal(snap.Data, &o.s) != nil || o.s.Seq != snap.Seq { // a cache: the log is the truth
+			o.s = engine.State{}
+		} else {
+			o.h = history{}
+		}
+	}
+	o.snapped = o.s.Seq
+	for e, err := range o.k.j.Events(ctx, o.key, o.s.Seq) {
+		if err != nil {
+			return err
+		}
+		if e.Seq >= o.claim.Next {
+			break
+		}
+		o.s = engine.Fold(o.s, e)
+		o.h.add([]cairn.Event{e})
+	}
+	if o.s.Seq+1 != o.claim.Next {
+		return cairn.Errorf(cairn.CodeInternal, "history of %s ends at %d, its head says %d", o.key, o.s.Seq, o.claim.Next-1)
+	}
+	failpoint.Hit(failpoint.LoadAfter)
+	return nil
+}
+
+// input makes an input of the owner's own.
+func (o *owner) input(d cairn.InputData) cairn.Input {
+	return cairn.Input{To: o.key, At: o.k.o.Now().UTC(), From: cairn.Principal{Kind: "runtime"}, Data: d}
+}
+
+// batch is what one commit is made of.
+type batch struct {
+	inputs []cairn.Input
+	taken  []string
+	// outcomes is how many of o.done are among the inputs.
+	outcomes int
+}
+
+// gather collects what is to be stepped: first decisions, because they closed
+// their ask already, and forks, because they make the history ours; then what
+// was learnt; then the inbox in the order it came.
+func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
+	var b batch
+	o.mu.Lock()
+	done := slices.Clone(o.done)
+	mail := o.mail
+	o.mail = false
+	o.mu.Unlock()
+	var inbox []cairn.Input
+	if mail {
+		var err error
+		if inbox, err = o.k.j.Inputs(ctx, o.key, inboxPage); err != nil {
+			o.nudge()
+			return b, err
+		}
+		failpoint.Hit(failpoint.InboxRead)
+		if len(inbox) == inboxPage {
+			o.nudge()
+		}
+	}
+	b.outcomes = len(done)
+	for _, in := range inbox {
+		b.taken = append(b.taken, in.ID)
+		if first(in.Data) {
+			b.inputs = append(b.inputs, in)
+		}
+	}
+	b.inputs = append(b.inputs, own...)
+	b.inputs = append(b.inputs, done...)
+	for _, in := range inbox {
+		if !first(in.Data) {
+			b.inputs = append(b.inputs, in)
+		}
+	}
+	if at := engine.WakeAt(o.s); !at.IsZero() && !o.k.o.Now().Before(at) {
+		failpoint.Hit(failpoint.TimerFired)
+		b.inputs = append(b.inputs, o.input(cairn.Wake{}))
+	}
+	return b, nil
+}
+
+// first says whether an input is stepped before all others.
+func first(d cairn.InputData) bool {
+	switch d.(type) {
+	case cairn.Decide, cairn.Fork:
+		return true
+	}
+	return false
+}
+
+// wait sleeps until something happened.
+func (o *owner) wait(ctx context.Context) error {
+	if o.k.draining() {
+		o.mu.Lock()
+		under := len(o.begun)
+		o.mu.Unlock()
+		if under == 0 {
+			return nil
+		}
+	}
+	d := inboxPoll
+	if at := engine.WakeAt(o.s); !at.IsZero() {
+		d = min(d, max(0, at.Sub(o.k.o.Now())))
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-o.wake:
+	case <-t.C:
+		o.mu.Lock()
+		o.mail = o.mail || d == inboxPoll
+		o.mu.Unlock()
+	case <-o.k.drain:
+		// Nothing new is begun; what is under way wakes us when it is done.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-o.wake:
+		case <-t.C:
+		}
+	}
+	if o.isFenced() {
+		return journal.ErrFenced
+	}
+	return nil
+}
