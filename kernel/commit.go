@@ -30,6 +30,11 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 		}
 	}
 	failpoint.Hit(failpoint.StepAfter)
+	if len(b.inputs) > 0 {
+		if _, ok := b.inputs[0].Data.(cairn.Takeover); ok && len(events) > 0 {
+			failpoint.Hit(failpoint.TakeoverStepped)
+		}
+	}
 
 	release := o.idle(s, b.outcomes)
 	if len(events) == 0 && len(b.taken) == 0 && !release {

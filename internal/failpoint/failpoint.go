@@ -1,7 +1,18 @@
 // Package failpoint names the places where a crash is tried out. In a normal
 // build a point is an empty function and costs nothing; with the build tag
 // `failpoint` it counts its hits and can kill the process.
+//
+// Two environment variables steer a build with the tag:
+//
+//	CAIRN_FAILPOINT_FILE  the file the counts are kept in; empty: they are not kept
+//	CAIRN_FAILPOINT       name:N kills the process with SIGKILL at its N-th hit of the point
+//
+// The file is mapped into memory and shared: what was counted before a SIGKILL
+// is in it, and the processes that come one after the other add to the same
+// counts. [Read] reads it and works in every build.
 package failpoint
+
+import "slices"
 
 // Names of all points. A point that is hit but not listed here does not
 // compile; one that is listed but never hit fails the torture test.
@@ -60,3 +71,18 @@ const (
 
 // Point is the name of a failpoint.
 type Point string
+
+// Points returns all points in the order they are listed.
+func Points() []Point { return slices.Clone(points[:]) }
+
+// points repeats the list above: Go cannot range over constants, and a test
+// compares the two.
+var points = [...]Point{
+	BeatBefore, BeatAfter, ClaimBefore, ClaimAfter, LoadBefore, LoadAfter, TakeoverStepped, InboxRead,
+	StepBefore, StepAfter, CommitBefore, CommitAfter, CommitStart, CommitModel, CommitTool,
+	CommitStarted, CommitAsk, CommitDecision, CommitEnd, CommitRetry, CommitUnknown, CommitReconcile,
+	CommitRelease, ReleaseAfter, GroupBegin, GroupHead, GroupFrame, GroupInbox, GroupAsk,
+	GroupBeforeSync, GroupAfterSync, Checkpoint, DeliverBefore, DeliverAfter, DrawBefore, DrawAfter,
+	BlobBefore, BlobRename, BlobAfter, PerformBefore, ModelBefore, ModelFirst, ModelAfter, ToolBefore,
+	ToolAfter, ReconcileBefore, ReconcileAfter, TimerFired, SnapshotBefore, SnapshotAfter,
+}

@@ -1,0 +1,396 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cairn-run/cairn"
+	v1 "github.com/cairn-run/cairn/api/v1"
+	"github.com/cairn-run/cairn/client"
+)
+
+// follower shows a session until its run ends, somebody has to answer, or the
+// person leaves.
+type follower struct {
+	app    *app
+	link   *link
+	v      *view
+	trace  trace
+	screen *screen
+	// wait stays while an ask is open and nobody here can answer it.
+	wait bool
+	// quiet prints no progress.
+	quiet bool
+	// target is the last event that was there when somebody looked: what comes
+	// before is history, and nothing is asked about it.
+	target cairn.Seq
+	// restless says that a session at rest may have something in its inbox that
+	// nobody has taken yet, and rest when to stop waiting for that.
+	restless bool
+	rest     <-chan time.Time
+	// put is the ask that is being put to the person; skipped are those left open.
+	put     *prompt
+	skipped map[cairn.AskID]bool
+	lines   <-chan string
+	// output is the event that holds the final answer, answered the one that the
+	// view has the text of.
+	output, answered cairn.Seq
+	// least is the event that the end of a run has to follow to be the one that is
+	// waited for.
+	least cairn.Seq
+	// interrupted is when the person asked to leave.
+	interrupted <-chan time.Time
+	cancelled   bool
+}
+
+// streamPatience is how long a stream looks for a server that went away, before
+// this command looks for another way to the session.
+const streamPatience = 5 * time.Second
+
+// streamed is what a stream gave.
+type streamed struct {
+	item v1.StreamItem
+	err  error
+}
+
+// errLeft: the person left, or another process has to go on.
+var errLeft = errors.New("left")
+
+// newFollower makes a follower of a session that may have a past.
+func (a *app) newFollower(l *link, id cairn.SessionID, wait, quiet bool) *follower {
+	f := &follower{
+		app: a, link: l, v: newView(id), wait: wait, quiet: quiet, skipped: map[cairn.AskID]bool{},
+		trace:  trace{style: a.err, loc: a.Location, most: 200, blocks: a.Terminal.Err},
+		screen: &screen{w: a.Stderr, live: a.Terminal.Err && !a.json && !quiet, width: a.Terminal.Width},
+	}
+	return f
+}
+
+// interactive says that a person is there to answer.
+func (f *follower) interactive() bool {
+	return f.app.Terminal.In && f.app.Terminal.Err && !f.app.json
+}
+
+// follow shows what comes after the view's last event. It returns nil when the
+// run is over or has to wait, errLeft when the person left, and an error of code
+// unavailable when the node went away.
+func (f *follower) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := f.look(ctx); err != nil {
+		return err
+	}
+	if f.v.seq >= f.target {
+		if done, err := f.settled(ctx); done || err != nil {
+			return err
+		}
+	}
+	items := make(chan streamed)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		for item, err := range f.link.Stream(ctx, f.v.id, f.v.seq, client.Patience(streamPatience)) {
+			select {
+			case items <- streamed{item, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	if f.interactive() && f.lines == nil {
+		f.lines = readLines(f.app.Stdin)
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	if !f.screen.live {
+		tick.Stop()
+	}
+	defer f.screen.status("")
+	var failed <-chan error
+	if n, ok := f.link.node.(Failing); ok {
+		failed = n.Failed()
+	}
+	var drawn time.Time
+	for {
+		select {
+		case got := <-items:
+			if got.err != nil {
+				return got.err
+			}
+			done, err := f.take(ctx, got.item)
+			if done || err != nil {
+				return err
+			}
+		case line, ok := <-f.lines:
+			if err := f.typed(ctx, line, ok); err != nil {
+				return err
+			}
+		case s := <-f.app.Signals:
+			if err := f.signal(ctx, s); err != nil {
+				return err
+			}
+		case <-f.interrupted:
+			return errLeft
+		case <-f.rest:
+			f.restless, f.rest = false, nil
+			done, err := f.settled(ctx)
+			if done || err != nil {
+				return err
+			}
+		case err := <-failed:
+			return &exit{ExitTemporary, fmt.Errorf("the store gave up: %w", err)}
+		case <-tick.C:
+			drawn = time.Time{}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if f.screen.live && f.put == nil && time.Since(drawn) >= barPause {
+			drawn = time.Now()
+			f.screen.status(statusBar(f.v, f.app.Now(), f.screen.width(), f.app.err))
+		}
+	}
+}
+
+// look asks how far the session has come.
+func (f *follower) look(ctx context.Context) error {
+	s, err := f.session(ctx)
+	if err != nil {
+		return err
+	}
+	f.target = max(f.target, s.LastSeq)
+	if f.v.agent == "" {
+		f.v.agent, f.v.digest = s.Agent, s.Digest
+	}
+	return nil
+}
+
+func (f *follower) session(ctx context.Context) (v1.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return f.link.Session(ctx, f.v.id)
+}
+
+// take shows one thing of the stream and says whether there is no more to show.
+func (f *follower) take(ctx context.Context, item v1.StreamItem) (bool, error) {
+	if item.Delta != nil {
+		f.v.delta(*item.Delta)
+		return false, nil
+	}
+	if item.Event == nil {
+		return false, nil
+	}
+	if _, err := f.show(item.Event); err != nil {
+		return false, err
+	}
+	f.restless, f.rest = false, nil
+	if f.put != nil && !f.open(f.put.ask.ID) {
+		f.screen.lines("", "answered elsewhere")
+		f.put = nil
+	}
+	if f.v.seq < f.target {
+		return false, nil
+	}
+	return f.settled(ctx)
+}
+
+// show folds and prints an event.
+func (f *follower) show(wire *v1.Event) (cairn.Event, error) {
+	e, err := wire.Cairn()
+	if err != nil {
+		return e, fmt.Errorf("event %d: %w", wire.Seq, err)
+	}
+	f.v.event(e)
+	switch {
+	case f.app.json:
+		if err := f.app.printJSON(wire); err != nil {
+			return e, err
+		}
+	case !f.quiet:
+		f.screen.lines(f.trace.lines(f.v, e)...)
+	}
+	switch d := e.Data.(type) {
+	case cairn.ModelCompleted:
+		if cairn.TextOf(d.Answer.Content) != "" {
+			f.answered = e.Seq
+		}
+	case cairn.RunStarted:
+		f.output = 0
+	case cairn.RunCompleted:
+		f.output = d.Output
+	}
+	return e, nil
+}
+
+// open says whether an ask is open as far as the stream has told.
+func (f *follower) open(id cairn.AskID) bool {
+	for _, a := range f.v.asks {
+		if a.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// settled looks at the session when the stream gave a reason to: its run ended,
+// it is paused, or something is asked. Only the session's own row, which is
+// written with its events, says what holds: the stream may be in the middle of a
+// step.
+func (f *follower) settled(ctx context.Context) (bool, error) {
+	if !f.v.ended() && len(f.v.asks) == 0 && f.v.status != cairn.StatusPaused && f.v.status != cairn.StatusIdle && !f.v.status.Final() {
+		return false, nil
+	}
+	if f.interactive() && !f.v.ended() && f.put == nil && f.next() {
+		return false, nil
+	}
+	s, err := f.session(ctx)
+	if err != nil {
+		return false, err
+	}
+	if s.LastSeq > f.v.seq || s.LastSeq <= f.least { // more is coming
+		f.target = s.LastSeq
+		return false, nil
+	}
+	switch {
+	case s.Status.Final():
+		f.v.status = s.Status
+		return true, nil
+	case f.restless:
+		return false, nil
+	case s.Status == cairn.StatusIdle:
+		f.v.status = s.Status
+		return true, nil
+	case s.Status == cairn.StatusPaused:
+		f.v.status = s.Status
+		return !f.wait, nil
+	case s.Status == cairn.StatusWaiting && len(f.v.asks) > 0:
+		f.v.status = s.Status
+		return !f.wait && f.put == nil, nil
+	}
+	return false, nil
+}
+
+// next puts the oldest open ask to the person.
+func (f *follower) next() bool {
+	for _, a := range f.v.asks {
+		if !f.skipped[a.ID] {
+			f.put = newPrompt(a)
+			f.screen.lines(f.put.shown(f.app.err, f.app.Location)...)
+			f.screen.ask(f.put.question(f.app.err))
+			return true
+		}
+	}
+	return false
+}
+
+// typed handles a line that the person typed.
+func (f *follower) typed(ctx context.Context, line string, ok bool) error {
+	if !ok { // the end of the input: nobody will answer
+		f.lines = nil
+		if f.put != nil {
+			f.skipped[f.put.ask.ID], f.put = true, nil
+			f.screen.lines("")
+			return f.leaveIfSettled(ctx)
+		}
+		return nil
+	}
+	if f.put == nil {
+		return nil
+	}
+	answer, err := f.put.typed(line)
+	switch {
+	case err != nil:
+		f.screen.lines(f.app.err.red(err.Error()))
+	case answer.quit:
+		for _, a := range f.v.asks {
+			f.skipped[a.ID] = true
+		}
+		f.put = nil
+		return f.leaveIfSettled(ctx)
+	case answer.verb != "":
+		id := f.put.ask.ID
+		f.put = nil
+		f.skipped[id] = true // once is enough, whatever comes of it
+		if _, err := f.app.decide(ctx, f.link, id, answer); err != nil {
+			f.screen.lines(f.app.err.red(message(err)))
+		}
+		if !f.next() {
+			return f.leaveIfSettled(ctx)
+		}
+		return nil
+	}
+	if f.put != nil {
+		f.screen.ask(f.put.question(f.app.err))
+	}
+	return nil
+}
+
+// errSettled ends the loop from a place that has no other way to say so.
+var errSettled = errors.New("settled")
+
+func (f *follower) leaveIfSettled(ctx context.Context) error {
+	if f.v.seq < f.target {
+		return nil
+	}
+	for _, a := range f.v.asks {
+		if !f.skipped[a.ID] {
+			return nil
+		}
+	}
+	done, err := f.settled(ctx)
+	if err == nil && done {
+		return errSettled
+	}
+	return err
+}
+
+// signal handles an interrupt: the first leaves, after a moment in which a second
+// one cancels the session. A request to stop leaves at once.
+func (f *follower) signal(ctx context.Context, s os.Signal) error {
+	if s == syscall.SIGTERM {
+		return errLeft
+	}
+	if f.put != nil {
+		f.screen.lines("")
+		f.put = nil
+	}
+	switch {
+	case f.cancelled:
+		return errLeft
+	case f.interrupted == nil:
+		f.interrupted = time.After(f.app.Grace)
+		f.app.note("leaving; the session stays. Interrupt again now to cancel it.")
+		return nil
+	}
+	f.interrupted, f.cancelled = nil, true
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := f.link.Cancel(ctx, f.v.id, "interrupted at the terminal"); err != nil {
+		return err
+	}
+	f.app.note("cancelling…")
+	return nil
+}
+
+// readLines reads lines for as long as the process lives: a read of a terminal
+// cannot be stopped. Nothing is read ahead of the one who takes the lines.
+func readLines(r io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		s := bufio.NewScanner(r)
+		s.Buffer(nil, 1<<20)
+		for s.Scan() {
+			lines <- strings.TrimSpace(s.Text())
+		}
+	}()
+	return lines
+}

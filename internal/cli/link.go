@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/journal"
+)
+
+// need is what a command wants of the node when it has to open one itself.
+type need int
+
+const (
+	needStore need = iota // to read, and to deliver inputs
+	needRun               // to carry sessions on
+)
+
+// link is the way to a node.
+type link struct {
+	*client.Client
+	node   Node // in this process; nil: another process or machine
+	paused bool // node performs nothing
+	app    *app
+	noted  bool
+}
+
+// Bounds of finding a node.
+const (
+	socketName   = "cairn.sock"
+	tokenName    = "token"
+	probeTimeout = 2 * time.Second
+	// settleTime is how long a process that has just taken the data directory may
+	// need until it answers, or one that is ending until it is gone.
+	settleTime   = 5 * time.Second
+	settlePause  = 50 * time.Millisecond
+	drainTimeout = 15 * time.Second
+)
+
+// connect finds the node: a server by address, the process that holds the data
+// directory, or a node in this process.
+func (a *app) connect(ctx context.Context, n need) (*link, error) {
+	if a.server != "" {
+		token := a.Getenv("CAIRN_TOKEN")
+		if token == "" {
+			token = a.storedToken()
+		}
+		c := client.New(a.server, token, nil)
+		if err := a.probe(ctx, c); err != nil {
+			return nil, fmt.Errorf("server %s: %w", a.server, err)
+		}
+		return &link{Client: c, app: a}, nil
+	}
+	if a.data == "" {
+		return nil, usage(errors.New("no data directory: give --data DIR or set CAIRN_DATA"))
+	}
+	return patient(ctx, func() (*link, error) { return a.local(ctx, n) })
+}
+
+// patient tries again for a while when another process has the data directory: it
+// may be about to answer, or about to end.
+func patient[T any](ctx context.Context, open func() (T, error)) (T, error) {
+	for deadline := time.Now().Add(settleTime); ; {
+		got, err := open()
+		if err == nil || !errors.Is(err, journal.ErrLocked) || time.Now().After(deadline) {
+			return got, err
+		}
+		select {
+		case <-ctx.Done():
+			return got, ctx.Err()
+		case <-time.After(settlePause):
+		}
+	}
+}
+
+// local tries the socket, then the data directory itself.
+func (a *app) local(ctx context.Context, n need) (*link, error) {
+	path := filepath.Join(a.data, socketName)
+	if _, err := os.Stat(path); err == nil {
+		c := client.Unix(path, a.Getenv("CAIRN_TOKEN"))
+		if a.probe(ctx, c) == nil {
+			return &link{Client: c, app: a}, nil
+		}
+	}
+	node, err := a.Open(ctx, NodeOptions{
+		Dir: a.data, Logger: a.quietLogger(), Scripts: a.scripts(), Version: a.Version,
+		// Who performs nothing is not to be found: another command would wait for it.
+		Socket: n == needRun, Paused: n == needStore,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := node.Start(ctx); err != nil {
+		return nil, errors.Join(err, node.Close())
+	}
+	return &link{Client: node.Client(), node: node, paused: n == needStore, app: a}, nil
+}
+
+// probe asks a node whether it is there.
+func (a *app) probe(ctx context.Context, c *client.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	_, err := c.Version(ctx)
+	return err
+}
+
+// fresh says that nothing was ever stored in the data directory, so that a
+// command that only looks need not make it.
+func (a *app) fresh() bool {
+	if a.server != "" || a.data == "" {
+		return false
+	}
+	entries, err := os.ReadDir(a.data)
+	return errors.Is(err, os.ErrNotExist) || (err == nil && len(entries) == 0)
+}
+
+// close ends a node of this process: what is under way gets time to finish.
+func (l *link) close() error {
+	if l.node == nil {
+		return nil
+	}
+	var err error
+	if !l.paused {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		err = l.node.Drain(ctx)
+		cancel()
+	}
+	return errors.Join(err, l.node.Close())
+}
+
+// carried tells, once, that nobody is there to act on what was delivered.
+func (l *link) carried(s cairn.SessionID) {
+	if l.node == nil || !l.paused || l.noted {
+		return
+	}
+	l.noted = true
+	l.app.note("recorded; no server is running: cairn serve, or cairn attach %s, will carry it out", s)
+}
+
+// with runs a command over a link. An interrupt ends it.
+func (a *app) with(ctx context.Context, n need, do func(context.Context, *link) error) (err error) {
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
+	l, err := a.connect(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	return do(ctx, l)
+}
+
+// interruptible returns a context that the first signal cancels.
+func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-a.Signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(); <-done }
+}
+
+// storedToken is the token of the data directory; empty: there is none.
+func (a *app) storedToken() string {
+	b, err := os.ReadFile(filepath.Join(a.data, tokenName))
+	if err != nil || len(b) > 4<<10 {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// sessionOf finds a session by its id; "last" is the newest.
+func (l *link) sessionOf(ctx context.Context, id string) (cairn.SessionID, error) {
+	if id != "last" {
+		if !strings.HasPrefix(id, "ses_") {
+			id = "ses_" + id
+		}
+		return cairn.SessionID(id), nil
+	}
+	list, err := l.Sessions(ctx, client.SessionQuery{Limit: 1})
+	if err != nil {
+		return "", err
+	}
+	if len(list.Sessions) == 0 {
+		return "", cairn.Errorf(cairn.CodeNotFound, "there are no sessions yet: cairn run AGENT --input TEXT starts one")
+	}
+	return list.Sessions[0].ID, nil
+}

@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cairn-run/cairn"
+	v1 "github.com/cairn-run/cairn/api/v1"
+	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/internal/config"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	input, title, budget string
+	once, wait, detach   bool
+	quiet                bool
+	scripts              []string
+	metadata             map[string]string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run AGENTFILE|NAME --input TEXT|FILE|-",
+		Short: "Start a session and show it until its run ends",
+		Long: "run registers the agent file (or takes the agent that is registered under the name), starts a\n" +
+			"session with the input and shows what it does. Progress goes to stderr, the final answer to stdout.\n\n" +
+			"Without a server the session runs in this process, on the same data directory; after a kill,\n" +
+			"cairn attach or cairn serve carries it on. On a terminal, what the session asks is put to you;\n" +
+			"elsewhere run ends with code 3 when an answer is needed, and the session stays.\n\n" +
+			"An interrupt (Ctrl-C) leaves and the session stays; a second one at once cancels it.",
+		Example: "  cairn run support.md --input \"Where is order A1?\"\n" +
+			"  cairn run reviewer --input diff.patch --once\n" +
+			"  git diff | cairn run reviewer --input -",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), args[0], f) },
+	}
+	fl := c.Flags()
+	fl.StringVarP(&f.input, "input", "i", "", "what the session is asked: text, the name of a file, or - for stdin")
+	fl.StringVar(&f.title, "title", "", "title in lists")
+	fl.StringVar(&f.budget, "budget", "", "most the session may cost, like $0.50; tightens the agent's")
+	fl.BoolVar(&f.once, "once", false, "the session ends with this run")
+	fl.BoolVar(&f.wait, "wait", false, "stay while an ask is open; somebody else answers it")
+	fl.BoolVarP(&f.detach, "detach", "d", false, "print the id of the session and end")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress, only the answer")
+	fl.StringArrayVar(&f.scripts, "scripts", nil, "directory of script models (default: that of the agent file, and scripts in it)")
+	fl.StringToStringVar(&f.metadata, "meta", nil, "metadata of the session, key=value")
+	return c
+}
+
+func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
+	file, err := readAgentArg(name)
+	if err != nil {
+		return err
+	}
+	input, err := a.readInput(f.input)
+	if err != nil {
+		return err
+	}
+	create := v1.CreateSession{Agent: name, Input: v1.Text(input), Title: f.title, Once: f.once, Metadata: f.metadata}
+	if f.budget != "" {
+		m, err := cairn.ParseMoney(f.budget)
+		if err != nil {
+			return usage(fmt.Errorf("--budget: %w", err))
+		}
+		create.Budget.Session = m
+	}
+	if file != nil {
+		create.Agent = file.Agent.Name
+		if len(f.scripts) == 0 {
+			f.scripts = scriptDirs(name)
+		}
+	}
+	if err := a.rememberScripts(f.scripts...); err != nil {
+		return err
+	}
+	n := needRun
+	if f.detach {
+		n = needStore
+	}
+	l, err := a.connect(ctx, n)
+	if err != nil {
+		return err
+	}
+	fl := a.newFollower(l, "", f.wait, f.quiet)
+	defer func() { err = errors.Join(err, fl.link.close()) }()
+	s, err := a.start(ctx, l, file, create)
+	if err != nil {
+		return err
+	}
+	if f.detach {
+		if err := a.print(s, func(w io.Writer) { fmt.Fprintln(w, s.ID) }); err != nil {
+			return err
+		}
+		l.carried(s.ID)
+		return nil
+	}
+	fl.v.id = s.ID
+	return fl.outcome(ctx, fl.watch(ctx))
+}
+
+// start registers the agent file, if there is one, and starts a session.
+func (a *app) start(ctx context.Context, l *link, file *config.File, create v1.CreateSession) (v1.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if file != nil {
+		if _, err := l.apply(ctx, file); err != nil {
+			return v1.Session{}, err
+		}
+	}
+	return l.CreateSession(ctx, create, client.Key(a.NewKey()))
+}
+
+// apply registers an agent file. What the node finds wrong with it is shown at
+// its line.
+func (l *link) apply(ctx context.Context, file *config.File) (v1.Applied, error) {
+	v, err := l.Apply(ctx, file.Agent)
+	if err == nil {
+		return v, nil
+	}
+	if info, ok := errors.AsType[*v1.ErrorInfo](err); ok && len(info.Fields) > 0 {
+		p := info.Fields[0]
+		return v, file.Locate(&cairn.FieldError{Path: strings.TrimPrefix(p.Path, "body."), Problem: p.Problem})
+	}
+	return v, file.Locate(err)
+}
+
+// readAgentArg reads the agent file an argument names; nil: it is the name of a
+// registered agent.
+func readAgentArg(name string) (*config.File, error) {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".md", ".markdown", ".yaml", ".yml", ".json":
+		return config.ReadAgent(name)
+	}
+	if strings.ContainsRune(name, filepath.Separator) {
+		return config.ReadAgent(name)
+	}
+	return nil, nil
+}
+
+// maxInput bounds an input, in bytes: with its quoting it has to fit a request.
+const maxInput = 4 << 20
+
+// readInput reads what --input says: "-" is stdin, the name of a file its
+// content, anything else is the text itself.
+func (a *app) readInput(arg string) (string, error) {
+	var r io.Reader
+	switch {
+	case arg == "":
+		return "", usage(errors.New("what should the agent do? give --input TEXT, --input FILE or --input -"))
+	case arg == "-":
+		r = a.Stdin
+	default:
+		info, err := os.Stat(arg)
+		if err != nil || !info.Mode().IsRegular() {
+			return arg, nil
+		}
+		f, err := os.Open(arg)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		a.note("input: the file %s, %s bytes", arg, count(info.Size()))
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err != nil {
+		return "", fmt.Errorf("read the input: %w", err)
+	}
+	if len(b) > maxInput {
+		return "", usage(fmt.Errorf("the input has more than %d bytes", maxInput))
+	}
+	text := strings.TrimRight(strings.ToValidUTF8(string(b), "\uFFFD"), "\n")
+	if strings.TrimSpace(text) == "" {
+		return "", usage(errors.New("the input is empty"))
+	}
+	return text, nil
+}
+
+func (a *app) attachCommand() *cobra.Command {
+	var wait, quiet bool
+	c := &cobra.Command{
+		Use:   "attach SESSION|last",
+		Short: "Show a session until its run ends, and carry it on when no server does",
+		Long: "attach shows the end of a session's history and what it does from now on. Without a server it\n" +
+			"opens the data directory itself: sessions that a killed process left go on from where they were.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.attach(c.Context(), args[0], 0, wait, quiet) },
+	}
+	c.Flags().BoolVar(&wait, "wait", false, "stay while an ask is open; somebody else answers it")
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print no progress, only the answer")
+	return c
+}
+
+// attach follows a session from its tail on. A run that ended before event
+// `after` is not what the caller waits for.
+func (a *app) attach(ctx context.Context, arg string, after cairn.Seq, wait, quiet bool) (err error) {
+	if a.fresh() {
+		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
+	}
+	l, err := a.connect(ctx, needRun)
+	if err != nil {
+		return err
+	}
+	f := a.newFollower(l, "", wait, quiet)
+	defer func() { err = errors.Join(err, f.link.close()) }()
+	id, err := l.sessionOf(ctx, arg)
+	if err != nil {
+		return err
+	}
+	f.v.id = id
+	f.least = after
+	if err := f.backlog(ctx); err != nil {
+		return err
+	}
+	f.restless, f.rest = true, time.After(a.Grace)
+	return f.outcome(ctx, f.watch(ctx))
+}
+
+// backlogSize is how many events of a session's past are shown.
+const backlogSize = 100
+
+// backlog shows the end of the past and learns what is open.
+func (f *follower) backlog(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	page, err := f.link.Events(ctx, f.v.id, client.EventQuery{Before: tailSeq, Limit: backlogSize})
+	if err != nil {
+		return err
+	}
+	if page.Prev > 0 && !f.quiet && !f.app.json {
+		f.app.note("… %s events before: cairn logs %s", count(int64(page.Prev-1)), f.v.id)
+	}
+	f.target = page.Last
+	for i := range page.Events {
+		if _, err := f.show(&page.Events[i]); err != nil {
+			return err
+		}
+	}
+	asks, err := f.link.Asks(ctx, client.AskQuery{Session: f.v.id})
+	if err != nil {
+		return err
+	}
+	f.v.asks = nil
+	for _, ask := range asks.Asks {
+		f.v.asks = append(f.v.asks, askOf(ask))
+	}
+	row, err := f.link.Session(ctx, f.v.id)
+	if err != nil {
+		return err
+	}
+	if row.LastSeq == f.v.seq { // the page may begin in the middle
+		f.v.usage, f.v.cost, f.v.status = row.Usage, row.Cost, row.Status
+	}
+	return nil
+}
+
+// tailSeq is beyond the end of any session.
+const tailSeq = cairn.Seq(1) << 62
+
+// askOf is an ask in the runtime's own form.
+func askOf(a v1.Ask) cairn.Ask {
+	return cairn.Ask{
+		ID: a.ID, Kind: a.Kind, Run: a.Run, Effect: a.Effect, Tool: a.Tool, Class: a.Class, Args: a.Args,
+		Digest: a.Digest, Rule: a.Rule, Reason: a.Reason, Prose: a.Prose, Amount: a.Amount, Scope: a.Scope,
+		Opened: a.Opened, Expires: a.Expires, OnExpire: a.OnExpire,
+	}
+}

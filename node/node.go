@@ -1,0 +1,265 @@
+// Package node joins the parts: one Cairn node, which `cairn serve` and a Go
+// program that embeds Cairn both start.
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/api"
+	"github.com/cairn-run/cairn/blob"
+	"github.com/cairn-run/cairn/blob/dir"
+	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/journal"
+	"github.com/cairn-run/cairn/journal/sqlite"
+	"github.com/cairn-run/cairn/kernel"
+	"github.com/cairn-run/cairn/model"
+	"github.com/cairn-run/cairn/model/script"
+	"github.com/cairn-run/cairn/tool"
+	"github.com/cairn-run/cairn/tool/builtin"
+	toolhttp "github.com/cairn-run/cairn/tool/http"
+	"github.com/cairn-run/cairn/tool/mcp"
+)
+
+// Names in the data directory.
+const (
+	socketFile = "cairn.sock"
+	tokenFile  = "token"
+	blobDir    = "blobs"
+)
+
+// Options say how a node is opened.
+type Options struct {
+	Dir     string       // data directory; it is made when it does not exist
+	Listen  string       // TCP address; empty: none
+	Socket  bool         // listen on cairn.sock in the data directory
+	Logger  *slog.Logger // default: discard
+	Scripts []string     // directories of script models
+	Token   string       // bearer token; empty: the stored one, or a new one
+	Version string
+	// Paused opens the store and the API and performs nothing.
+	Paused bool
+	// Models are drivers beside the built-in ones, by provider.
+	Models map[string]model.Driver
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+	// Kernel tunes the kernel; its Now and Logger are set from here.
+	Kernel kernel.Options
+}
+
+// Node is one node: a store, a kernel, an API.
+type Node struct {
+	o       Options
+	store   *sqlite.Store
+	journal *journal.Journal
+	live    *kernel.Live
+	kernel  *kernel.Kernel
+	host    *host
+	mcp     *mcp.Driver
+	api     *api.API
+	token   string
+	fresh   bool
+
+	server  *http.Server
+	addr    string
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	failed  chan error
+	drain   sync.Once
+	closing sync.Once
+}
+
+// Open opens the data directory. journal.ErrLocked: another process has it.
+func Open(ctx context.Context, o Options) (_ *Node, err error) {
+	if o.Dir == "" {
+		return nil, errors.New("node: no data directory")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	n := &Node{o: o, live: kernel.NewLive(), failed: make(chan error, 1)}
+	n.store, err = sqlite.Open(ctx, o.Dir, sqlite.Options{Now: o.Now, Fatal: n.fail})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = n.store.Close() // the first error is the one to tell
+		}
+	}()
+	folder, err := dir.Open(filepath.Join(o.Dir, blobDir))
+	if err != nil {
+		return nil, err
+	}
+	n.journal = journal.New(n.store, blobs{blob.New(folder, blob.Options{})})
+	if n.token, n.fresh, err = bearer(o.Dir, o.Token); err != nil {
+		return nil, err
+	}
+	n.mcp = mcp.New(mcp.Options{Log: o.Logger})
+	drivers := map[string]model.Driver{"script": script.Open(o.Scripts...)}
+	for name, d := range o.Models {
+		drivers[name] = d
+	}
+	n.host = newHost(n.journal, model.NewRouter(drivers), tool.New(tool.Options{
+		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Log: o.Logger,
+	}))
+	o.Kernel.Now, o.Kernel.Logger = o.Now, o.Logger
+	n.kernel = kernel.New(n.journal, n.host, n.live, o.Kernel)
+	me := api.Identity{Tenant: cairn.DefaultTenant, Principal: cairn.Principal{Kind: "user", ID: "local"}}
+	n.api, err = api.New(api.Config{
+		Journal: n.journal, Live: n.live, Agents: n, Auth: api.StaticTokens(map[string]api.Identity{n.token: me}), Socket: &me,
+		Now: o.Now, NewID: newULID, Version: o.Version, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func newULID() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
+
+// Start serves and, unless the node is paused, performs. It returns at once.
+func (n *Node) Start(ctx context.Context) error {
+	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
+	listeners, err := n.listen(ctx)
+	if err != nil {
+		return err
+	}
+	n.server = n.api.Server(nil)
+	for _, l := range listeners {
+		n.running.Go(func() {
+			if err := n.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				n.fail(fmt.Errorf("serve %s: %w", l.Addr(), err))
+			}
+		})
+	}
+	if n.o.Paused {
+		return nil
+	}
+	n.running.Go(func() {
+		if err := n.kernel.Run(ctx); err != nil {
+			n.fail(err)
+		}
+	})
+	return nil
+}
+
+func (n *Node) listen(ctx context.Context) ([]net.Listener, error) {
+	var all []net.Listener
+	var lc net.ListenConfig
+	if n.o.Listen != "" {
+		l, err := lc.Listen(ctx, "tcp", n.o.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w (choose another address with --listen)", n.o.Listen, err)
+		}
+		n.addr = l.Addr().String()
+		all = append(all, l)
+	}
+	if n.o.Socket {
+		path := n.SocketPath()
+		_ = os.Remove(path) // the lock on the directory says that nobody listens there
+		l, err := lc.Listen(ctx, "unix", path)
+		if err == nil {
+			err = os.Chmod(path, 0o600)
+			all = append(all, l)
+		}
+		if err != nil {
+			for _, l := range all {
+				_ = l.Close() // the first error is the one to tell
+			}
+			return nil, fmt.Errorf("listen on %s: %w", path, err)
+		}
+	}
+	return all, nil
+}
+
+// fail reports the first error that ends the node.
+func (n *Node) fail(err error) {
+	select {
+	case n.failed <- err:
+	default:
+	}
+}
+
+// Failed yields the error after which the node can do nothing more: the process
+// should end with exit code 75 and be started again.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Addr is where the node listens; empty: nowhere.
+func (n *Node) Addr() string { return n.addr }
+
+// SocketPath is the path of its unix socket; empty: it has none.
+func (n *Node) SocketPath() string {
+	if !n.o.Socket {
+		return ""
+	}
+	return filepath.Join(n.o.Dir, socketFile)
+}
+
+// Client is a client of this node, without a network.
+func (n *Node) Client() *client.Client { return client.Local(n.api, n.token) }
+
+// Token is the bearer token, and whether it was made just now.
+func (n *Node) Token() (token string, fresh bool) { return n.token, n.fresh }
+
+// Journal is the node's journal.
+func (n *Node) Journal() *journal.Journal { return n.journal }
+
+// Owned is the number of sessions that are being worked on.
+func (n *Node) Owned() int { return n.kernel.Owned() }
+
+// Apply validates a definition and makes it the current version of its name.
+func (n *Node) Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (journal.AgentVersion, bool, error) {
+	return n.host.apply(ctx, t, a, n.o.Now())
+}
+
+// Drain starts nothing new and waits until what is under way is recorded; when
+// ctx is done first, that is stopped, and how it stopped is recorded.
+func (n *Node) Drain(ctx context.Context) error {
+	n.drain.Do(func() {
+		if !n.o.Paused && n.stop != nil {
+			n.kernel.Drain(ctx)
+		}
+	})
+	return nil
+}
+
+// shutdownTimeout bounds how long open requests may take to end.
+const shutdownTimeout = 5 * time.Second
+
+// Close ends everything the node started. What was not drained is left as a
+// crash would leave it.
+func (n *Node) Close() error {
+	var errs []error
+	n.closing.Do(func() {
+		if n.server != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+			if n.server.Shutdown(ctx) != nil {
+				errs = append(errs, n.server.Close())
+			}
+			cancel()
+		}
+		if n.stop != nil {
+			n.stop()
+		}
+		n.running.Wait()
+		n.api.Close()
+		errs = append(errs, n.mcp.Close(), n.store.Close())
+	})
+	return errors.Join(errs...)
+}
