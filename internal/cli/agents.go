@@ -59,7 +59,7 @@ func (a *app) agents(ctx context.Context) error {
 	}
 	t := &table{head: []string{"AGENT", "VERSION", "MODEL", "SINCE", "DESCRIPTION"}}
 	for _, v := range list.Agents {
-		t.add(v.Name, digest(v.Digest), oneLine(v.Model, 40), v.Created.In(a.Location).Format("2006-01-02 15:04"), oneLine(v.Description, 60))
+		t.add(word(v.Name), digest(v.Digest), oneLine(v.Model, 40), v.Created.In(a.Location).Format("2006-01-02 15:04"), oneLine(v.Description, 60))
 	}
 	t.print(a.Stdout, a.out)
 	return nil
@@ -75,7 +75,7 @@ func (a *app) agent(ctx context.Context, name string, version cairn.Digest) erro
 			return err
 		}
 		return a.print(v, func(w io.Writer) {
-			fmt.Fprintf(w, "%s %s, %s, since %s\n", a.out.bold(v.Name), a.out.dim(string(v.Digest)), oneLine(v.Model, 60), v.Created.In(a.Location).Format("2006-01-02 15:04:05"))
+			fmt.Fprintf(w, "%s %s, %s, since %s\n", a.out.bold(word(v.Name)), a.out.dim(word(v.Digest)), oneLine(v.Model, 60), v.Created.In(a.Location).Format("2006-01-02 15:04:05"))
 			if v.Description != "" {
 				fmt.Fprintln(w, oneLine(v.Description, 400))
 			}

@@ -70,7 +70,7 @@ func (a *app) asks(ctx context.Context, session string, status cairn.AskStatus) 
 				fmt.Fprintln(a.Stdout, line)
 			}
 		}
-		fmt.Fprintf(a.Stdout, "  %s\n\n", a.out.dim("session   "+string(ask.Session)+", asked "+ask.Opened.In(a.Location).Format("2006-01-02 15:04:05")))
+		fmt.Fprintf(a.Stdout, "  %s\n\n", a.out.dim("session   "+word(ask.Session)+", asked "+ask.Opened.In(a.Location).Format("2006-01-02 15:04:05")))
 	}
 	return nil
 }
@@ -90,7 +90,7 @@ func printAsks(w io.Writer, asks []v1.Ask, loc *time.Location, s style) {
 		if x.By != nil {
 			by = principal(*x.By)
 		}
-		t.add(string(x.ID), strings.ReplaceAll(string(x.Kind), "_", " "), oneLine(x.Tool, 40), status, by, x.Opened.In(loc).Format("15:04:05"))
+		t.add(word(x.ID), strings.ReplaceAll(word(x.Kind), "_", " "), oneLine(x.Tool, 40), status, by, x.Opened.In(loc).Format("15:04:05"))
 	}
 	t.print(w, s)
 }
@@ -223,7 +223,7 @@ func (l *link) askOf(ctx context.Context, arg string) (cairn.AskID, error) {
 	case len(list.Asks) > 1:
 		var ids []string
 		for _, ask := range list.Asks {
-			ids = append(ids, string(ask.ID)+" ("+oneLine(ask.Tool, 40)+")")
+			ids = append(ids, word(ask.ID)+" ("+oneLine(ask.Tool, 40)+")")
 		}
 		return "", usage(fmt.Errorf("%s asks more than one thing, name one: %s", s, strings.Join(ids, ", ")))
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -42,11 +43,11 @@ func newPrompt(a cairn.Ask) *prompt { return &prompt{ask: a} }
 // agent's own words stand apart.
 func (p *prompt) shown(s style, loc *time.Location) []string {
 	a := p.ask
-	lines := []string{"", s.yellow(s.bold(askTitle(a))) + s.dim("  "+string(a.ID))}
+	lines := []string{"", s.yellow(s.bold(askTitle(a))) + s.dim("  "+word(a.ID))}
 	if a.Tool != "" {
 		class := ""
 		if a.Class != "" {
-			class = s.dim(" (" + string(a.Class) + ")")
+			class = s.dim(" (" + word(a.Class) + ")")
 		}
 		lines = append(lines, "  tool      "+oneLine(a.Tool, 64)+class)
 	}
@@ -182,11 +183,14 @@ func indentJSON(raw json.RawMessage, prefix string) string {
 	if d.Decode(&v) != nil {
 		return oneLine(string(raw), 2000)
 	}
-	b, err := json.MarshalIndent(v, prefix, "  ")
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent(prefix, "  ")
+	if e.Encode(v) != nil {
 		return oneLine(string(raw), 2000)
 	}
-	text := clean(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(b)))
+	text := escapeHidden(strings.TrimSuffix(b.String(), "\n"))
 	if short := cut(text, maxShown); short != text {
 		// Nobody may approve what was not seen without knowing it.
 		return short + fmt.Sprintf("\n%s(cut after %s characters: cairn asks --json shows all)", prefix, count(maxShown))

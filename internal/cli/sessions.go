@@ -88,7 +88,7 @@ func sessionTable(sessions []v1.Session, now time.Time, s style) *table {
 		if n := openAsks(x.Waiting); n > 0 {
 			status += s.dim(" (" + plural(n, "ask") + ")")
 		}
-		t.add(string(x.ID), oneLine(x.Agent, 24), status, took(now.Sub(x.Created).Truncate(time.Second)), count(int64(x.ModelCalls)),
+		t.add(word(x.ID), oneLine(x.Agent, 24), status, took(now.Sub(x.Created).Truncate(time.Second)), count(int64(x.ModelCalls)),
 			count(int64(x.ToolCalls)), count(x.Usage.Total()), x.Cost.String(), oneLine(x.Title, 40))
 	}
 	return t
@@ -262,7 +262,7 @@ func printSession(w io.Writer, x v1.Session, now time.Time, loc *time.Location, 
 			fmt.Fprintf(w, "%s %s\n", s.dim(fmt.Sprintf("%-9s", label)), text)
 		}
 	}
-	row("session", s.bold(string(x.ID)))
+	row("session", s.bold(word(x.ID)))
 	row("title", oneLine(x.Title, 200))
 	row("agent", oneLine(x.Agent, 64)+" "+s.dim(digest(x.Digest)))
 	row("status", s.status(x.Status))
@@ -277,7 +277,7 @@ func printSession(w io.Writer, x v1.Session, now time.Time, loc *time.Location, 
 	}
 	row("cost", cost)
 	if e := x.LastError; e != nil {
-		row("error", s.red(strings.ReplaceAll(string(e.Code), "_", " ")+": "+oneLine(e.Message, 400)))
+		row("error", s.red(strings.ReplaceAll(word(e.Code), "_", " ")+": "+oneLine(e.Message, 400)))
 	}
 }
 
@@ -307,7 +307,7 @@ func printEffects(w io.Writer, effects []effectRow, s style) {
 		if e.Took > 0 {
 			span = took(time.Duration(e.Took))
 		}
-		t.add(string(e.ID), tool, string(e.Class), outcome, tries, span)
+		t.add(word(e.ID), tool, word(e.Class), outcome, tries, span)
 	}
 	t.print(w, s)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -66,6 +67,9 @@ func oneLine(s string, most int) string {
 	return cut(s, most)
 }
 
+// word makes an id or a name safe to print, wherever it came from.
+func word[S ~string](s S) string { return oneLine(string(s), 80) }
+
 // cut shortens text to so many characters.
 func cut(s string, most int) string {
 	if most <= 0 || utf8.RuneCountInString(s) <= most {
@@ -130,9 +134,9 @@ func tokens(u cairn.Usage) string {
 func digest(d cairn.Digest) string {
 	hex, ok := strings.CutPrefix(string(d), "sha256:")
 	if !ok || len(hex) < 12 {
-		return string(d)
+		return word(d)
 	}
-	return hex[:12]
+	return word(hex[:12])
 }
 
 // principal names who did something.
@@ -148,13 +152,31 @@ func principal(p cairn.Principal) string {
 	return "somebody"
 }
 
-// jsonLine prints arguments or a result on one line; nothing for an empty object.
+// jsonLine prints arguments on one line, exactly; nothing for an empty object.
 func jsonLine(raw json.RawMessage, most int) string {
-	s := oneLine(string(raw), most)
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return oneLine(string(raw), most)
+	}
+	s := b.String()
 	if s == "{}" || s == "null" {
 		return ""
 	}
-	return s
+	return cut(escapeHidden(s), most)
+}
+
+// escapeHidden writes what clean would take out of JSON as JSON escapes: what
+// somebody approves is shown as it is, and safely.
+func escapeHidden(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if c := string(r); r == utf8.RuneError || (r != '\n' && clean(c) == "") {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteString(c)
+		}
+	}
+	return b.String()
 }
 
 // resultText is what a tool said, as text.
@@ -169,7 +191,7 @@ func resultText(r *cairn.ToolResult) string {
 		return string(r.Structured)
 	}
 	for _, p := range r.Content {
-		return fmt.Sprintf("[%s %s]", p.Kind, p.MediaType)
+		return fmt.Sprintf("[%s %s]", word(p.Kind), word(p.MediaType))
 	}
 	return ""
 }

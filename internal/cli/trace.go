@@ -47,13 +47,13 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 	s := t.style
 	switch d := e.Data.(type) {
 	case cairn.SessionCreated:
-		return "session", spaced(string(d.Key.ID), "created for agent", d.Agent, s.dim(digest(d.Digest)), quoted(oneLine(d.Title, 80)))
+		return "session", spaced(word(d.Key.ID), "created for agent", word(d.Agent), s.dim(digest(d.Digest)), quoted(oneLine(d.Title, 80)))
 	case cairn.SessionForked:
-		return "session", fmt.Sprintf("%s forked from %s at event %d", d.Key.ID, d.Parent.ID, d.At)
+		return "session", fmt.Sprintf("%s forked from %s at event %d", word(d.Key.ID), word(d.Parent.ID), d.At)
 	case cairn.SessionIdle:
 		return "session", s.green("idle") + ": waits for the next message"
 	case cairn.RunStarted:
-		text = string(e.Run) + " started"
+		text = word(e.Run) + " started"
 		if d.Budget > 0 {
 			text += ", budget " + d.Budget.String()
 		}
@@ -62,7 +62,7 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 		}
 		return "run", text
 	case cairn.RunEnding:
-		text = "ending as " + d.Outcome
+		text = "ending as " + word(d.Outcome)
 		if d.Error != nil {
 			text += ": " + t.problem(*d.Error)
 		}
@@ -88,7 +88,7 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.RunResumed:
 		return "run", "resumed by " + principal(d.By)
 	case cairn.MessageCreated:
-		who := d.Origin
+		who := word(d.Origin)
 		if d.Origin == "user" && d.By.ID != "" {
 			who = principal(d.By)
 		}
@@ -99,7 +99,7 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.ModelRequested:
 		text = fmt.Sprintf("%s asked, step %d", oneLine(d.Model, 60), v.steps)
 		if d.Purpose != cairn.PurposeTurn {
-			text += " to " + string(d.Purpose)
+			text += " to " + word(d.Purpose)
 		}
 		if d.Attempt > 1 {
 			text += fmt.Sprintf(", attempt %d", d.Attempt)
@@ -111,7 +111,7 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.ModelCompleted:
 		text = fmt.Sprintf("%s answered in %s: %s, %s", oneLine(d.Answer.Model, 60), took(time.Duration(d.Took)), tokens(d.Answer.Usage), d.Cost)
 		if d.Status != cairn.CostExact && d.Status != "" {
-			text += " " + s.yellow("("+string(d.Status)+")")
+			text += " " + s.yellow("("+word(d.Status)+")")
 		}
 		switch d.Answer.Stop {
 		case cairn.StopMaxOutput, cairn.StopRefusal:
@@ -135,7 +135,7 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 		}
 	}
 	if name == "" {
-		name = string(e.Step)
+		name = word(e.Step)
 	}
 	switch d := e.Data.(type) {
 	case cairn.ToolCallRequested:
@@ -208,14 +208,14 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.AskOpened:
 		return "ask", s.yellow(askLine(d.Ask, t.most))
 	case cairn.AskResolved:
-		text = fmt.Sprintf("%s %s by %s", d.Ask, askStatus(d.Status), principal(d.By))
+		text = fmt.Sprintf("%s %s by %s", word(d.Ask), askStatus(d.Status), principal(d.By))
 		return "ask", spaced(text, jsonLine(d.Args, t.most), quoted(oneLine(d.Comment, t.most)))
 	case cairn.AskExpired:
-		return "ask", s.yellow(fmt.Sprintf("%s expired: nobody answered, taken as %s", d.Ask, d.Action))
+		return "ask", s.yellow(fmt.Sprintf("%s expired: nobody answered, taken as %s", word(d.Ask), word(d.Action)))
 	case cairn.BudgetExceeded:
-		return "budget", s.yellow(fmt.Sprintf("of the %s would be exceeded: %s of %s are spent, %s more are needed", d.Scope, d.Spent, d.Limit, d.Need))
+		return "budget", s.yellow(fmt.Sprintf("of the %s would be exceeded: %s of %s are spent, %s more are needed", word(d.Scope), d.Spent, d.Limit, d.Need))
 	case cairn.BudgetRaised:
-		return "budget", fmt.Sprintf("of the %s raised by %s, by %s", d.Scope, d.Amount, principal(d.By))
+		return "budget", fmt.Sprintf("of the %s raised by %s, by %s", word(d.Scope), d.Amount, principal(d.By))
 	case cairn.BudgetRequested:
 		if d.Amount < 0 {
 			return "budget", fmt.Sprintf("%s given back", -d.Amount)
@@ -229,14 +229,14 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.ContextCompacted:
 		return "context", fmt.Sprintf("compacted from %s to %s bytes", count(d.Before), count(d.After))
 	case cairn.CacheBroken:
-		return "context", fmt.Sprintf("the prompt changes from event %d on: %s", d.At, strings.ReplaceAll(d.Reason, "_", " "))
+		return "context", fmt.Sprintf("the prompt changes from event %d on: %s", d.At, strings.ReplaceAll(word(d.Reason), "_", " "))
 	}
 	return "event", oneLine(string(e.Type()), 60)
 }
 
 // problem is an error for people.
 func (t trace) problem(e cairn.Error) string {
-	return strings.ReplaceAll(string(e.Code), "_", " ") + ": " + oneLine(e.Message, t.most)
+	return strings.ReplaceAll(word(e.Code), "_", " ") + ": " + oneLine(e.Message, t.most)
 }
 
 // account sums a run up.
@@ -266,7 +266,7 @@ func (t trace) account(r cairn.RunSummary) string {
 
 // askLine says what is asked, from the canonical arguments.
 func askLine(a cairn.Ask, most int) string {
-	text := string(a.ID) + " "
+	text := word(a.ID) + " "
 	switch a.Kind {
 	case cairn.AskApproval:
 		text += "may this call be made? " + spaced(oneLine(a.Tool, 64), jsonLine(a.Args, most))
@@ -275,9 +275,9 @@ func askLine(a cairn.Ask, most int) string {
 	case cairn.AskUnknown:
 		text += "did this call take place? " + spaced(oneLine(a.Tool, 64), jsonLine(a.Args, most))
 	case cairn.AskBudget:
-		text += fmt.Sprintf("may the %s spend %s more?", a.Scope, a.Amount)
+		text += fmt.Sprintf("may the %s spend %s more?", word(a.Scope), a.Amount)
 	default:
-		text += spaced(string(a.Kind), oneLine(a.Tool, 64), jsonLine(a.Args, most))
+		text += spaced(word(a.Kind), oneLine(a.Tool, 64), jsonLine(a.Args, most))
 	}
 	return text + bracket("rule", a.Rule)
 }
@@ -298,7 +298,7 @@ func partsLine(parts []cairn.Part, most int) string {
 		case cairn.PartText:
 			out = append(out, p.Text)
 		default:
-			out = append(out, fmt.Sprintf("[%s %s, %s bytes]", p.Kind, p.MediaType, count(int64(len(p.Data)))))
+			out = append(out, fmt.Sprintf("[%s %s, %s bytes]", word(p.Kind), word(p.MediaType), count(int64(len(p.Data)))))
 		}
 	}
 	return oneLine(strings.Join(out, " "), most)
@@ -309,7 +309,7 @@ func costNote(cost cairn.Money, status cairn.CostStatus) string {
 		return ""
 	}
 	if status != "" && status != cairn.CostExact {
-		return fmt.Sprintf(", %s (%s)", cost, status)
+		return fmt.Sprintf(", %s (%s)", cost, word(status))
 	}
 	return ", " + cost.String()
 }

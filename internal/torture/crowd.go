@@ -27,6 +27,7 @@ type crowd struct {
 	sessions map[cairn.SessionID]*seen
 	order    []cairn.SessionID
 	decided  map[cairn.AskID]cairn.AskStatus // acknowledged decisions
+	adopted  bool                            // every session of the store is known
 }
 
 // seen is what the victim acknowledged of a session.
@@ -84,6 +85,14 @@ func (c *crowd) open() int {
 		}
 	}
 	return n
+}
+
+// settled says that everything that was ever started is over.
+func (c *crowd) settled() bool {
+	c.mu.Lock()
+	adopted := c.adopted
+	c.mu.Unlock()
+	return adopted && c.open() == 0
 }
 
 // create keeps the number of open sessions up. A create that was not
@@ -222,6 +231,7 @@ func (c *crowd) disturb(ctx context.Context, rng *rand.Rand) {
 // watch writes down the events that the victim shows: from then on they are
 // acknowledged, and must be there for ever, as they are.
 func (c *crowd) watch(ctx context.Context, rng *rand.Rand) {
+	c.adopt(ctx)
 	c.mu.Lock()
 	var ids []cairn.SessionID
 	for _, id := range c.order {
@@ -252,6 +262,39 @@ func (c *crowd) watch(ctx context.Context, rng *rand.Rand) {
 		caught := row.LastSeq <= cairn.Seq(len(s.events))
 		s.over = caught && (row.Status.Final() || (s.agent == talker && row.Status == cairn.StatusIdle && s.toSay == 0 && row.Runs > 0 && c.quiet(s, page.Events)))
 		c.mu.Unlock()
+	}
+}
+
+// adopt finds sessions whose creation was never acknowledged: the answer was lost
+// with a process, the session was not.
+func (c *crowd) adopt(ctx context.Context) {
+	c.mu.Lock()
+	creating := c.creating
+	c.mu.Unlock()
+	if creating {
+		return
+	}
+	q := client.SessionQuery{Limit: 500}
+	for {
+		page, err := c.c.Sessions(ctx, q)
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		for _, s := range page.Sessions {
+			if c.sessions[s.ID] == nil {
+				c.sessions[s.ID] = &seen{agent: s.Agent, posts: 1}
+				c.order = append(c.order, s.ID)
+			}
+		}
+		c.mu.Unlock()
+		if page.Next == "" {
+			c.mu.Lock()
+			c.adopted = true
+			c.mu.Unlock()
+			return
+		}
+		q.Before = page.Next
 	}
 }
 

@@ -110,7 +110,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	c.stopCreating()
 	fmt.Fprintf(o.Log, "%d kills done; waiting for %d sessions to end\n", k.kills, c.open())
 	deadline := time.Now().Add(o.Settle)
-	for c.open() > 0 && time.Now().Before(deadline) && ctx.Err() == nil {
+	for !c.settled() && time.Now().Before(deadline) && ctx.Err() == nil {
 		if err := k.alive(); err != nil {
 			return nil, err
 		}

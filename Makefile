@@ -1,0 +1,63 @@
+# Cairn. `make help` lists what there is.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+GO ?= go
+BIN := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOLANGCI_VERSION := v2.15.0
+GOFUMPT_VERSION := v0.12.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check lint fmt generate race fuzz torture airline bench clean tools
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## the binary, into bin/cairn
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/cairn ./cmd/cairn
+
+demo: build ## a support-desk agent, killed in the middle of a refund, carries on (no key, no server)
+	CGO_ENABLED=0 $(GO) run ./examples/support-desk/demo --cairn $(BIN)/cairn
+
+test: ## installs what the tests need and runs every test
+	./scripts/test
+
+check: lint race ## lint and race detector
+
+lint: tools ## golangci-lint, gofumpt, go vet
+	$(GO) vet ./...
+	$(BIN)/golangci-lint run ./...
+	@test -z "$$($(BIN)/gofumpt -l . | tee /dev/stderr)"
+
+fmt: tools ## format every Go file
+	$(BIN)/gofumpt -w .
+
+generate: ## everything that is generated from the Go types
+	$(GO) generate ./...
+
+race: ## the tests that share memory, under the race detector
+	$(GO) test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME (default 10s)
+	./scripts/fuzz $${FUZZTIME:-10s}
+
+torture: ## 2,000 kills; KILLS=n SEED=n to choose
+	./scripts/torture $${KILLS:-2000}
+
+airline: ## the 100 recorded airline trajectories through the runtime, each killed once
+	$(GO) test ./internal/torture -run TestAirline -count=1 -v
+
+bench: ## the figures of docs/benchmarks.md, beside the raw device
+	$(GO) run ./bench $(BENCHFLAGS)
+
+tools: $(BIN)/golangci-lint $(BIN)/gofumpt ## the linters, into bin/
+
+$(BIN)/golangci-lint:
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+$(BIN)/gofumpt:
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install mvdan.cc/gofumpt@$(GOFUMPT_VERSION)
+
+clean: ## remove what was built
+	rm -rf $(BIN)
