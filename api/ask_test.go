@@ -20,8 +20,8 @@ import (
 // asking opens asks in a new session.
 func asking(w *world, asks ...cairn.Ask) (cairn.SessionKey, []cairn.AskID) {
 	w.t.Helper()
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	var ids []cairn.AskID
 	for i := range asks {
 		asks[i].ID = cairn.AskIDAt(s.ID, cairn.Seq(i+1))

@@ -108,7 +108,7 @@ func (a *API) listAsks(ctx context.Context, in *asksInput) (*asksOutput, error) 
 func (a *API) editAsk(ctx context.Context, in *editInput) (*askOutput, error) {
 	args, err := cairn.Canonical(in.Body.Args)
 	if err != nil || len(args) == 0 || args[0] != '{' {
-		f := newFailure(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
+		f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
 		f.info.Fields = []v1.FieldProblem{{Path: "body.args", Problem: "give the arguments as a JSON object"}}
 		return nil, f
 	}
@@ -128,7 +128,7 @@ func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error
 		structured = c
 	}
 	if len(r.Content) == 0 && structured == nil {
-		f := newFailure(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
+		f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
 		f.info.Fields = []v1.FieldProblem{{Path: "body.result", Problem: "give content or structured"}}
 		return nil, f
 	}
@@ -187,8 +187,8 @@ func (a *API) decide(ctx context.Context, key string, seen cairn.Digest, d cairn
 }
 
 // decided is the refusal of a decision, with the ask as it is.
-func decided(row journal.AskRow, message string) *failure {
-	f := newFailure(http.StatusConflict, cairn.CodeConflict, message)
+func decided(row journal.AskRow, message string) *responseError {
+	f := newError(http.StatusConflict, cairn.CodeConflict, message)
 	ask := showAsk(row)
 	f.info.Ask = &ask
 	return f
@@ -197,7 +197,7 @@ func decided(row journal.AskRow, message string) *failure {
 func (a *API) ask(ctx context.Context, id cairn.AskID) (journal.AskRow, error) {
 	row, err := a.Journal.Ask(ctx, identity(ctx).Tenant, id)
 	if errors.Is(err, journal.ErrNotFound) {
-		return row, newFailure(http.StatusNotFound, cairn.CodeNotFound, fmt.Sprintf("there is no ask %s", id))
+		return row, newError(http.StatusNotFound, cairn.CodeNotFound, fmt.Sprintf("there is no ask %s", id))
 	}
 	return row, err
 }

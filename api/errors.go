@@ -16,25 +16,25 @@ import (
 	"github.com/cairn-run/cairn/journal"
 )
 
-// failure is a response that reports an error. It is what handlers return and
+// responseError is a response that reports an error. It is what handlers return and
 // what replaces huma's own error model.
-type failure struct {
+type responseError struct {
 	status int
 	info   v1.ErrorInfo
 }
 
-func newFailure(status int, code cairn.Code, message string) *failure {
-	return &failure{status, v1.ErrorInfo{Code: code, Message: message}}
+func newError(status int, code cairn.Code, message string) *responseError {
+	return &responseError{status, v1.ErrorInfo{Code: code, Message: message}}
 }
 
 // Error implements error.
-func (f *failure) Error() string { return f.info.Error() }
+func (f *responseError) Error() string { return f.info.Error() }
 
 // GetStatus is the HTTP status.
-func (f *failure) GetStatus() int { return f.status }
+func (f *responseError) GetStatus() int { return f.status }
 
 // GetHeaders says when to come back.
-func (f *failure) GetHeaders() http.Header {
+func (f *responseError) GetHeaders() http.Header {
 	if f.info.RetryAfter <= 0 {
 		return nil
 	}
@@ -43,7 +43,9 @@ func (f *failure) GetHeaders() http.Header {
 }
 
 // MarshalJSON writes the body.
-func (f *failure) MarshalJSON() ([]byte, error) { return json.Marshal(v1.ErrorBody{Error: f.info}) }
+func (f *responseError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(v1.ErrorBody{Error: f.info})
+}
 
 // sentinels maps the errors of the journal, once for the whole API.
 var sentinels = []struct {
@@ -69,7 +71,7 @@ var sentinels = []struct {
 }
 
 // failure maps an error to its response, and logs it when it is the server's own.
-func (a *API) failure(ctx context.Context, operation string, err error) *failure {
+func (a *API) failure(ctx context.Context, operation string, err error) *responseError {
 	f := mapError(err)
 	if f.status >= http.StatusInternalServerError && ctx.Err() == nil {
 		a.Logger.Error("api: request failed", "operation", operation, "status", f.status, "error", err)
@@ -77,28 +79,28 @@ func (a *API) failure(ctx context.Context, operation string, err error) *failure
 	return f
 }
 
-func mapError(err error) *failure {
-	if f, ok := errors.AsType[*failure](err); ok {
+func mapError(err error) *responseError {
+	if f, ok := errors.AsType[*responseError](err); ok {
 		return f
 	}
 	if fe, ok := errors.AsType[*cairn.FieldError](err); ok {
-		f := newFailure(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the definition is not valid")
+		f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the definition is not valid")
 		f.info.Fields = []v1.FieldProblem{{Path: "body." + fe.Path, Problem: fe.Problem}}
 		return f
 	}
 	if e, ok := errors.AsType[*cairn.Error](err); ok {
-		f := newFailure(v1.HTTPStatus(e.Code), e.Code, e.Message)
+		f := newError(v1.HTTPStatus(e.Code), e.Code, e.Message)
 		f.info.RetryAfter, f.info.Retryable = e.RetryAfter, e.Retryable
 		return f
 	}
 	for _, s := range sentinels {
 		if errors.Is(err, s.err) {
-			f := newFailure(v1.HTTPStatus(s.code), s.code, s.message)
+			f := newError(v1.HTTPStatus(s.code), s.code, s.message)
 			f.info.Retryable = s.retryable
 			return f
 		}
 	}
-	return newFailure(http.StatusInternalServerError, cairn.CodeInternal, "internal error; the log of the server says more")
+	return newError(http.StatusInternalServerError, cairn.CodeInternal, "internal error; the log of the server says more")
 }
 
 // refuse writes the response for an error outside an operation.
@@ -106,7 +108,7 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	a.write(w, r, mapError(err))
 }
 
-func (a *API) write(w http.ResponseWriter, r *http.Request, f *failure) {
+func (a *API) write(w http.ResponseWriter, r *http.Request, f *responseError) {
 	body, err := json.Marshal(f)
 	if err != nil {
 		a.Logger.Error("api: encode error", "error", err)
@@ -137,7 +139,7 @@ func humaError(ctx huma.Context, _ string, v any) (any, error) {
 	case m.Status >= http.StatusInternalServerError:
 		code = cairn.CodeInternal
 	}
-	f := newFailure(m.Status, code, m.Detail)
+	f := newError(m.Status, code, m.Detail)
 	for _, e := range m.Errors {
 		if e != nil && code == cairn.CodeInvalid {
 			f.info.Fields = append(f.info.Fields, v1.FieldProblem{Path: e.Location, Problem: e.Message})

@@ -26,8 +26,8 @@ func seqs(p v1.EventPage) []cairn.Seq {
 func TestEventEnvelope(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	o.commit(step{events: []cairn.Event{{Run: "run_1", Step: "eff_1", Data: cairn.ToolCallStarted{Attempt: 1}}}})
 	a := w.call(http.MethodGet, "/v1/sessions/"+string(s.ID)+"/events", tokenAnn, "")
 	want := fmt.Sprintf(`{"events":[{"id":"%s/1","seq":1,"type":"tool_call.started","session_id":"%s","run_id":"run_1","step_id":"eff_1","at":"1970-01-01T00:00:01Z","data":{"attempt":1}}],"last":1,"next":1}`, s.ID, s.ID)
@@ -40,8 +40,8 @@ func TestEventEnvelope(t *testing.T) {
 func TestPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	const n = 400
 	var all []cairn.Event
 	for i := range n {
@@ -116,8 +116,8 @@ func TestPages(t *testing.T) {
 func TestPagesAreBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	big := json.RawMessage(`"` + strings.Repeat("x", 250<<10) + `"`)
 	for range 7 {
 		o.commit(step{events: []cairn.Event{event(cairn.PlanUpdated{Plan: big})}})
@@ -159,8 +159,8 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 // BenchmarkTail is the last page of a history of 50,000 events.
 func BenchmarkTail(b *testing.B) {
 	w := newWorld(b)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	for range 500 {
 		o.commit(step{events: events(100)})
 	}

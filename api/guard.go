@@ -86,7 +86,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
+			if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it the same way
 				panic(p)
 			}
 			err := fmt.Errorf("panic: %v", p)
@@ -141,7 +141,7 @@ func (a *API) noRoute(w http.ResponseWriter, r *http.Request, handler http.Handl
 	if probe.status == http.StatusMethodNotAllowed {
 		allow := probe.header.Get("Allow")
 		w.Header().Set("Allow", allow)
-		a.write(w, r, newFailure(http.StatusMethodNotAllowed, cairn.CodeInvalid,
+		a.write(w, r, newError(http.StatusMethodNotAllowed, cairn.CodeInvalid,
 			fmt.Sprintf("%s is not possible here; there is %s", r.Method, allow)))
 		return
 	}

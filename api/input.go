@@ -20,7 +20,7 @@ import (
 func named(id Identity, what, key string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, s := range []string{what, string(id.Tenant), id.Principal.Kind, id.Principal.ID, key} {
-		fmt.Fprintf(h, "%d:%s", len(s), s)
+		_, _ = fmt.Fprintf(h, "%d:%s", len(s), s) // a hash takes everything
 	}
 	return [sha256.Size]byte(h.Sum(nil))
 }
@@ -102,7 +102,7 @@ func (a *API) doneBefore(ctx context.Context, s cairn.Summary, input, key string
 func (a *API) summary(ctx context.Context, s cairn.SessionKey) (cairn.Summary, error) {
 	sum, err := a.Journal.Summary(ctx, s)
 	if errors.Is(err, journal.ErrNotFound) {
-		return sum, newFailure(http.StatusNotFound, cairn.CodeNotFound, fmt.Sprintf("there is no session %s", s.ID))
+		return sum, newError(http.StatusNotFound, cairn.CodeNotFound, fmt.Sprintf("there is no session %s", s.ID))
 	}
 	return sum, err
 }

@@ -95,8 +95,8 @@ var routes = []struct{ method, path, body string }{
 func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	ask := cairn.Ask{ID: cairn.AskIDAt(s.ID, 1), Kind: cairn.AskApproval, Tool: "refund"}
 	o.commit(step{events: events(3), open: []cairn.Ask{ask}, status: cairn.StatusWaiting})
 	for _, r := range routes {
@@ -189,7 +189,7 @@ func TestGuard(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
+	s := w.start()
 	big := strings.Repeat("x", v1.MaxBody)
 	for name, tc := range map[string]struct {
 		method, path, body string
@@ -228,7 +228,7 @@ func TestBadRequests(t *testing.T) {
 		"no such agent":        {"POST", "/v1/sessions", `{"agent":"nobody"}`, 404, "apply its definition", nil},
 		"method":               {"DELETE", "/v1/sessions", "", 405, "GET, HEAD, POST", nil},
 		"agent":                {"POST", "/v1/agents", `{"name":"Bad Name","model":"script/x"}`, 422, "body.name", nil},
-		"agent field":          {"POST", "/v1/agents", `{"name":"a","model":"script/x","modle":1}`, 422, "body.modle", nil},
+		"agent field":          {"POST", "/v1/agents", `{"name":"a","model":"script/x","limit":1}`, 422, "body.limit", nil},
 		"agent money":          {"POST", "/v1/agents", `{"name":"a","model":"script/x","budget":{"run":"$0.5","agent":"2"}}`, 201, "", nil},
 		"agent duration":       {"POST", "/v1/agents", `{"name":"a","model":"script/x","limits":{"wall":"soon"}}`, 422, "30s, 5m or 2h", nil},
 	} {
@@ -271,7 +271,7 @@ func TestJournalErrors(t *testing.T) {
 	t.Parallel()
 	f := &faulty{Store: memory.Open(memory.Options{})}
 	w := newWorldOver(t, f)
-	s := w.start(tokenAnn)
+	s := w.start()
 	for _, tc := range []struct {
 		err    error
 		status int
@@ -306,11 +306,11 @@ func TestUnixSocket(t *testing.T) {
 		c.Socket = &api.Identity{Tenant: tenantOne, Principal: cairn.Principal{Kind: "user", ID: "local"}}
 	})
 	path := filepath.Join(t.TempDir(), "s")
-	socket, err := net.Listen("unix", path)
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	tcp, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestIdempotentCreate(t *testing.T) {
 		if err != nil || again.ID != first.ID {
 			t.Errorf("again: %v, %v", again.ID, err)
 		}
-		o := w.own(tenantOne, first.ID)
+		o := w.own(first.ID)
 		o.commit(step{events: []cairn.Event{event(cairn.SessionCreated{Key: o.claim.Session, Agent: "desk", Digest: first.Digest})}, status: cairn.StatusIdle})
 		again, err = ann.CreateSession(ctx, create, client.Key(key))
 		if err != nil || again.ID != first.ID || again.Status != cairn.StatusIdle {
@@ -153,7 +153,7 @@ func TestInputs(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	c := w.client(tokenAnn)
-	s := w.start(tokenAnn)
+	s := w.start()
 	key := cairn.SessionKey{Tenant: tenantOne, ID: s.ID}
 
 	first, err := c.Send(ctx, s.ID, v1.PostMessage{Content: v1.Text("one"), Interrupt: true}, client.Key("m1"))
@@ -208,13 +208,13 @@ func TestFinalSessionTakesNothing(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	c := w.client(tokenAnn)
-	s := w.start(tokenAnn)
+	s := w.start()
 	m := v1.PostMessage{Content: v1.Text("one")}
 	sent, err := c.Send(ctx, s.ID, m, client.Key("m1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := w.own(tenantOne, s.ID)
+	o := w.own(s.ID)
 	o.commit(step{status: cairn.StatusCancelled, events: []cairn.Event{
 		event(cairn.MessageCreated{Content: m.Content.Parts(), Origin: "user", Input: sent.Input}),
 		event(cairn.RunCancelled{}),
@@ -248,8 +248,8 @@ func TestFinalSessionTakesNothing(t *testing.T) {
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	u := func(n int64) cairn.Usage { return cairn.Usage{Input: n, Output: 1} }
 	a, b, c := cairn.EffectID("eff_a"), cairn.EffectID("eff_b"), cairn.EffectID("eff_c")
 	about := func(id cairn.EffectID, d cairn.EventData) cairn.Event { return cairn.Event{Step: id, Data: d} }
@@ -281,5 +281,34 @@ func TestUsage(t *testing.T) {
 	totals, err := w.client(tokenAnn).Usage(t.Context())
 	if err != nil || totals.Total.Cost != 1110 || totals.Total.Sessions != 1 || len(totals.Agents) != 1 || totals.Agents[0].Agent != "desk" {
 		t.Errorf("%+v, %v", totals, err)
+	}
+}
+
+func TestKeysThatAreULIDsSort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.client(tokenAnn)
+	var want []cairn.SessionID
+	for i := range 8 {
+		var key ulid.ULID
+		if err := key.SetTime(uint64(1_800_000_000_000 + i)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.CreateSession(t.Context(), v1.CreateSession{Agent: "desk"}, client.Key(key.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append([]cairn.SessionID{s.ID}, want...)
+	}
+	list, err := c.Sessions(t.Context(), client.SessionQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []cairn.SessionID
+	for _, s := range list.Sessions {
+		got = append(got, s.ID)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }

@@ -148,7 +148,7 @@ func (a *API) pinned(ctx context.Context, s cairn.SessionKey) (cairn.Digest, err
 func checkBudget(b v1.SessionBudget) error {
 	for path, m := range map[string]cairn.Money{"body.budget.run": b.Run, "body.budget.session": b.Session} {
 		if m < 0 {
-			f := newFailure(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
+			f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
 			f.info.Fields = []v1.FieldProblem{{Path: path, Problem: "an amount cannot be negative"}}
 			return f
 		}

@@ -16,8 +16,8 @@ import (
 
 func TestSpecIsUpToDate(t *testing.T) {
 	t.Parallel()
-	for name, make := range map[string]func() ([]byte, error){"openapi.json": api.OpenAPI, "events.json": api.EventSchemas} {
-		want, err := make()
+	for name, describe := range map[string]func() ([]byte, error){"openapi.json": api.OpenAPI, "events.json": api.EventSchemas} {
+		want, err := describe()
 		if err != nil {
 			t.Fatal(err)
 		}

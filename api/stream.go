@@ -77,11 +77,11 @@ func (a *API) streamSession(ctx context.Context, in *streamInput) (*streamOutput
 	select {
 	case a.slots <- struct{}{}:
 	default:
-		f := newFailure(http.StatusServiceUnavailable, cairn.CodeUnavailable, "too many streams are open: try again later")
+		f := newError(http.StatusServiceUnavailable, cairn.CodeUnavailable, "too many streams are open: try again later")
 		f.info.Retryable, f.info.RetryAfter = true, cairn.Duration(5*time.Second)
 		return nil, f
 	}
-	return &streamOutput{func(hc huma.Context) {
+	return &streamOutput{func(hc huma.Context) { //nolint:contextcheck // it streams after the handler and its time-out
 		defer func() { <-a.slots }()
 		r, w := humago.Unwrap(hc)
 		s := &stream{
@@ -132,7 +132,7 @@ func (s *stream) serve(ctx context.Context) {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(s.api.closing, cancel)
+	stop := context.AfterFunc(s.api.closing, cancel) //nolint:contextcheck // the server ends streams too, not only the request
 	defer stop()
 	watch := s.api.Live.Watch(s.key)
 	defer watch.Stop()
@@ -218,7 +218,7 @@ func (s *stream) catchUp(ctx context.Context) error {
 
 // settle remembers that an answer is recorded, or an attempt at it given up.
 func (s *stream) settle(e cairn.Event) {
-	attempt := 0
+	var attempt int
 	switch d := e.Data.(type) {
 	case cairn.ModelCompleted, cairn.ModelFailed:
 		attempt = lastAttempt

@@ -76,8 +76,8 @@ func TestStreamSurvivesDisconnects(t *testing.T) {
 		after := cairn.Seq(rapid.IntRange(0, 3).Draw(rt, "after"))
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			s := w.start(tokenAnn)
-			o := w.own(tenantOne, s.ID)
+			s := w.start()
+			o := w.own(s.ID)
 			o.commit(step{events: events(3), status: cairn.StatusRunning})
 			f := &flaky{handler: w.api, rand: rand.New(rand.NewPCG(seed, 1))}
 			c := client.New("http://localhost", tokenAnn, &http.Client{Transport: f})
@@ -128,13 +128,13 @@ func TestStreamSurvivesDisconnects(t *testing.T) {
 					piece := strings.Repeat("é", 1+r.IntN(40))
 					text += piece
 					w.live.Say(o.claim.Session, effect, 1, cairn.Delta{Kind: cairn.PartText, Text: piece})
-					time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond) // in the bubble: lets the client do what it can
+					pass(time.Duration(r.IntN(300)) * time.Millisecond)
 				}
 				o.commit(step{closed: []cairn.EffectID{effect}, events: append(events(r.IntN(4)),
 					cairn.Event{Step: effect, Data: cairn.ModelCompleted{Answer: cairn.ModelAnswer{Content: []cairn.Part{cairn.Text(text)}}}})})
 			}
 			o.commit(step{events: []cairn.Event{event(cairn.SessionIdle{})}, status: cairn.StatusIdle})
-			time.Sleep(time.Minute) // in the bubble
+			pass(time.Minute)
 			f.mu.Lock()
 			f.healthy = true
 			f.mu.Unlock()
@@ -142,6 +142,9 @@ func TestStreamSurvivesDisconnects(t *testing.T) {
 		})
 	})
 }
+
+// pass lets time pass on the clock of the test's bubble.
+func pass(d time.Duration) { <-time.After(d) }
 
 // following reads a stream in a goroutine; take returns the next thing it said.
 type following struct {
@@ -199,8 +202,8 @@ func TestLateWatcher(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.start(tokenAnn)
-		o := w.own(tenantOne, s.ID)
+		s := w.start()
+		o := w.own(s.ID)
 		key := o.claim.Session
 		early := follow(t, w.client(tokenAnn), s.ID, 0)
 		early.takes()
@@ -244,8 +247,8 @@ func TestUntilIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.start(tokenAnn)
-		o := w.own(tenantOne, s.ID)
+		s := w.start()
+		o := w.own(s.ID)
 		first := follow(t, w.client(tokenAnn), s.ID, 0, client.UntilIdle())
 		first.takes() // queued: there is something to do
 		o.commit(step{events: events(1), status: cairn.StatusRunning})
@@ -274,16 +277,16 @@ func TestStreamOfAnotherNode(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.start(tokenAnn)
-		o := w.own(tenantOne, s.ID)
+		s := w.start()
+		o := w.own(s.ID)
 		f := follow(t, w.client(tokenAnn), s.ID, 0, client.UntilIdle())
 		f.takes()
 		o.commit(step{events: events(2), status: cairn.StatusRunning, silent: true})
 		f.takes()
-		time.Sleep(3 * time.Second) // in the bubble: longer than the poll
+		pass(3 * time.Second)
 		f.takes("1 plan.updated", "2 plan.updated")
 		o.commit(step{status: cairn.StatusIdle, silent: true})
-		time.Sleep(3 * time.Second) // in the bubble
+		pass(3 * time.Second)
 		f.ended()
 	})
 }
@@ -299,7 +302,7 @@ func raw(t *testing.T, w *world, path string, header ...string) (text func() str
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	resp, err := client.Transport(w.api).RoundTrip(r)
+	resp, err := client.Transport(w.api).RoundTrip(r) //nolint:bodyclose // closed by the goroutine that reads it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +313,8 @@ func raw(t *testing.T, w *world, path string, header ...string) (text func() str
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(&b, resp.Body) // it ends with the request
+		defer func() { _ = resp.Body.Close() }() // it was read to its end
+		_, _ = io.Copy(&b, resp.Body)            // it ends with the request
 	}()
 	return func() string { synctest.Wait(); return b.String() }, func() { cancel(); <-done }
 }
@@ -319,8 +323,8 @@ func TestStreamOnTheWire(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.start(tokenAnn)
-		o := w.own(tenantOne, s.ID)
+		s := w.start()
+		o := w.own(s.ID)
 		o.commit(step{events: append(events(2), event(cairn.SessionIdle{}))})
 		path := "/v1/sessions/" + string(s.ID) + "/stream"
 		text, stop := raw(t, w, path+"?after=1", "Last-Event-ID", "2") // the header wins: a browser cannot change the query
@@ -334,7 +338,7 @@ func TestStreamOnTheWire(t *testing.T) {
 		if d := cmp.Diff(want, text()); d != "" {
 			t.Error(d)
 		}
-		time.Sleep(16 * time.Second) // in the bubble
+		pass(16 * time.Second)
 		want += ":\n\n"
 		if d := cmp.Diff(want, text()); d != "" {
 			t.Error(d)
@@ -355,7 +359,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(c *api.Config) { c.Streams = 2 })
-		s := w.start(tokenAnn)
+		s := w.start()
 		path := "/v1/sessions/" + string(s.ID) + "/stream"
 		_, stop1 := raw(t, w, path)
 		_, stop2 := raw(t, w, path)
@@ -377,8 +381,8 @@ func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		s := w.start(tokenAnn)
-		o := w.own(tenantOne, s.ID)
+		s := w.start()
+		o := w.own(s.ID)
 		gate := make(chan struct{})
 		var got []cairn.Seq
 		done := make(chan struct{})
@@ -411,8 +415,8 @@ func TestSlowReader(t *testing.T) {
 func TestDroppedConnectionOverTCP(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.start(tokenAnn)
-	o := w.own(tenantOne, s.ID)
+	s := w.start()
+	o := w.own(s.ID)
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = w.api.Server(nil)
 	server.Start()
@@ -445,7 +449,7 @@ func TestDroppedConnectionOverTCP(t *testing.T) {
 func FuzzRequests(f *testing.F) {
 	w := newWorld(f)
 	_, ids := asking(w, cairn.Ask{Kind: cairn.AskApproval}, cairn.Ask{Kind: cairn.AskClientTool})
-	s := w.start(tokenAnn)
+	s := w.start()
 	paths := []string{
 		"/v1/sessions", "/v1/agents", "/v1/sessions/" + string(s.ID) + "/messages", "/v1/sessions/" + string(s.ID) + "/pause",
 		"/v1/asks/" + string(ids[0]) + "/approve", "/v1/asks/" + string(ids[0]) + "/edit", "/v1/asks/" + string(ids[1]) + "/answer",

@@ -133,11 +133,9 @@ func newWorldOver(t testing.TB, store journal.Store, change ...func(*api.Config)
 
 func (w *world) client(token string) *client.Client { return client.Local(w.api, token) }
 
-func (w *world) apply(token, definition string) v1.Applied {
+func (w *world) apply(token, definition string) {
 	w.t.Helper()
-	var out v1.Applied
-	w.post(token, "/v1/agents", definition, 0, &out)
-	return out
+	w.post(token, "/v1/agents", definition, 0, nil)
 }
 
 // answer is a response as it was sent.
@@ -168,7 +166,7 @@ func (w *world) call(method, path, token, body string, header ...string) answer 
 	if body != "" {
 		in = strings.NewReader(body)
 	}
-	r := httptest.NewRequest(method, path, in)
+	r := httptest.NewRequestWithContext(context.Background(), method, path, in)
 	r.Host = "localhost"
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -186,9 +184,9 @@ func (w *world) call(method, path, token, body string, header ...string) answer 
 }
 
 // post sends JSON and reads the answer; status 0: any success.
-func (w *world) post(token, path, body string, status int, out any, header ...string) answer {
+func (w *world) post(token, path, body string, status int, out any) answer {
 	w.t.Helper()
-	a := w.call(http.MethodPost, path, token, body, header...)
+	a := w.call(http.MethodPost, path, token, body)
 	if status == 0 && a.status/100 != 2 || status != 0 && a.status != status {
 		w.t.Fatalf("POST %s: status %d, want %d: %s", path, a.status, status, a.body)
 	}
@@ -200,11 +198,11 @@ func (w *world) post(token, path, body string, status int, out any, header ...st
 	return a
 }
 
-// start creates a session.
-func (w *world) start(token string) v1.Session {
+// start creates a session of Ann's.
+func (w *world) start() v1.Session {
 	w.t.Helper()
 	var s v1.Session
-	w.post(token, "/v1/sessions", `{"agent":"desk","input":"hello"}`, http.StatusCreated, &s)
+	w.post(tokenAnn, "/v1/sessions", `{"agent":"desk","input":"hello"}`, http.StatusCreated, &s)
 	return s
 }
 
@@ -215,10 +213,10 @@ type owner struct {
 	sum   cairn.Summary
 }
 
-// own claims the session, which must be due.
-func (w *world) own(t cairn.TenantID, id cairn.SessionID) *owner {
+// own claims a session of tenant one, which must be due.
+func (w *world) own(id cairn.SessionID) *owner {
 	w.t.Helper()
-	key := cairn.SessionKey{Tenant: t, ID: id}
+	key := cairn.SessionKey{Tenant: tenantOne, ID: id}
 	claim, ok := w.claims[key]
 	for !ok {
 		claims, err := w.journal.Claim(w.t.Context(), w.lease, journal.Filter{Fold: 1}, 100)

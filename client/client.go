@@ -346,8 +346,9 @@ func again(e *cairn.Error) bool {
 	switch e.Code {
 	case cairn.CodeUnavailable, cairn.CodeRateLimited, cairn.CodeTimeout, cairn.CodeOverloaded:
 		return !errors.Is(e, errDial)
+	default:
+		return false
 	}
-	return false
 }
 
 func once[T any](ctx context.Context, c *Client, method, path string, body []byte, key string) (T, error) {

@@ -65,8 +65,10 @@ func TestRetries(t *testing.T) {
 		"first try":        {[]http.HandlerFunc{says(201, session)}, "", "", 0},
 		"busy, then not":   {[]http.HandlerFunc{says(503, busy), says(503, busy), says(201, session)}, "", "", 600 * time.Millisecond},
 		"broken, then not": {[]http.HandlerFunc{breaks, says(201, session)}, "", "", 200 * time.Millisecond},
-		"told when": {[]http.HandlerFunc{says(429, `{"error":{"code":"rate_limited","message":"slower","retry_after":"3s"}}`), says(201, session)},
-			"", "", 3 * time.Second},
+		"told when": {
+			[]http.HandlerFunc{says(429, `{"error":{"code":"rate_limited","message":"slower","retry_after":"3s"}}`), says(201, session)},
+			"", "", 3 * time.Second,
+		},
 		"a proxy, told when": {[]http.HandlerFunc{says(502, "<html>", "Retry-After", "2"), says(201, session)}, "", "", 2 * time.Second},
 		"told too much":      {[]http.HandlerFunc{says(503, busy, "Retry-After", "7"), says(429, `{"error":{"code":"rate_limited","message":"slower","retry_after":"1h"}}`), says(201, session)}, "", "", 10200 * time.Millisecond},
 		"busy for ever":      {[]http.HandlerFunc{says(503, busy), says(503, busy), says(503, busy), says(503, busy)}, cairn.CodeUnavailable, "later", 1400 * time.Millisecond},
@@ -163,12 +165,21 @@ func TestStream(t *testing.T) {
 		after time.Duration
 	}{
 		"ends": {[]http.HandlerFunc{says(200, event(1)+event(2)+settled)}, []string{"1", "2"}, 0},
-		"drops, resumes": {[]http.HandlerFunc{says(200, event(1)+"id: 2\nevent: plan"), says(200, event(2)+settled)},
-			[]string{"1", "2"}, 100 * time.Millisecond},
-		"repeats nothing": {[]http.HandlerFunc{says(200, event(1)+delta(0, "ab")), says(200, event(1)+delta(0, "abc")+delta(3, "d")+event(2)+settled)},
-			[]string{"1", "0+ab", "2+c", "3+d", "2"}, 100 * time.Millisecond},
-		"closing": {[]http.HandlerFunc{says(200, event(1)+"event: stream.end\ndata: {\"reason\":\"closing\",\"seq\":1}\n\n"), says(200, event(2)+settled)},
-			[]string{"1", "2"}, 100 * time.Millisecond},
+		"drops, resumes": {
+			[]http.HandlerFunc{says(200, event(1)+"id: 2\nevent: plan"), says(200, event(2)+settled)},
+			[]string{"1", "2"},
+			100 * time.Millisecond,
+		},
+		"repeats nothing": {
+			[]http.HandlerFunc{says(200, event(1)+delta(0, "ab")), says(200, event(1)+delta(0, "abc")+delta(3, "d")+event(2)+settled)},
+			[]string{"1", "0+ab", "2+c", "3+d", "2"},
+			100 * time.Millisecond,
+		},
+		"closing": {
+			[]http.HandlerFunc{says(200, event(1)+"event: stream.end\ndata: {\"reason\":\"closing\",\"seq\":1}\n\n"), says(200, event(2)+settled)},
+			[]string{"1", "2"},
+			100 * time.Millisecond,
+		},
 		"refused, comes back": {[]http.HandlerFunc{says(503, busy), breaks, says(200, event(1)+settled)}, []string{"1"}, 300 * time.Millisecond},
 		"silence":             {[]http.HandlerFunc{hangs(event(1)), says(200, event(2)+settled)}, []string{"1", "2"}, time.Minute + 100*time.Millisecond},
 		"not there":           {[]http.HandlerFunc{says(404, `{"error":{"code":"not_found","message":"no session"}}`)}, []string{"not_found"}, 0},

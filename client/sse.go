@@ -37,7 +37,7 @@ func frames(r io.Reader) iter.Seq2[frame, error] {
 		for {
 			var err error
 			if line, err = lines.next(line[:0]); err != nil {
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					yield(frame{}, err)
 				}
 				return

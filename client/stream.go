@@ -83,8 +83,10 @@ func (f *follower) follow(ctx context.Context, yield func(v1.StreamItem, error) 
 			return e
 		}
 		if time.Since(contact) >= f.options.patience {
-			return &cairn.Error{Code: cairn.CodeUnavailable, Retryable: true, Err: err,
-				Message: fmt.Sprintf("the stream broke and no server answers: go on after event %d when it does", f.cursor)}
+			return &cairn.Error{
+				Code: cairn.CodeUnavailable, Retryable: true, Err: err,
+				Message: fmt.Sprintf("the stream broke and no server answers: go on after event %d when it does", f.cursor),
+			}
 		}
 		pause := wait
 		if refused {
@@ -212,8 +214,10 @@ func (f *follower) settle(e v1.Event) {
 }
 
 func malformed(fr frame, err error) *cairn.Error {
-	return &cairn.Error{Code: cairn.CodeInternal, Err: err,
-		Message: fmt.Sprintf("the stream holds a %q that is not what version v1 of the API says", fr.event)}
+	return &cairn.Error{
+		Code: cairn.CodeInternal, Err: err,
+		Message: fmt.Sprintf("the stream holds a %q that is not what version v1 of the API says", fr.event),
+	}
 }
 
 // alive puts the end of a silent connection off with every byte.

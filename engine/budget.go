@@ -74,9 +74,11 @@ func (p *planner) breach(scope string, limit, used, need cairn.Money) {
 		return
 	}
 	more := max(limit, used+need-limit)
-	p.openAsk("", cairn.Ask{Kind: cairn.AskBudget, Scope: scope, Amount: more,
+	p.openAsk("", cairn.Ask{
+		Kind: cairn.AskBudget, Scope: scope, Amount: more,
 		Reason: "The next model call may cost up to " + need.String() + ". Of the " + scope + " budget of " + limit.String() +
-			", " + used.String() + " is spent or reserved. Approve to allow " + more.String() + " more."}, 0)
+			", " + used.String() + " is spent or reserved. Approve to allow " + more.String() + " more.",
+	}, 0)
 }
 
 // budgetAsked says whether a person is being asked for more money.

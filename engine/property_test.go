@@ -350,13 +350,16 @@ func TestProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		t.Repeat(map[string]func(*rapid.T){
-			"perform":   func(t *rapid.T) { w.t = t; w.perform() },
-			"perform2":  func(t *rapid.T) { w.t = t; w.perform() },
-			"perform3":  func(t *rapid.T) { w.t = t; w.perform() },
-			"decide":    func(t *rapid.T) { w.t = t; w.decide() },
-			"post":      func(t *rapid.T) { w.t = t; w.step(cairn.Post{Content: []cairn.Part{cairn.Text("and?")}}) },
-			"interrupt": func(t *rapid.T) { w.t = t; w.step(cairn.Post{Content: []cairn.Part{cairn.Text("stop!")}, Interrupt: true}) },
-			"takeover":  func(t *rapid.T) { w.t = t; w.step(cairn.Takeover{Epoch: 2}) },
+			"perform":  func(t *rapid.T) { w.t = t; w.perform() },
+			"perform2": func(t *rapid.T) { w.t = t; w.perform() },
+			"perform3": func(t *rapid.T) { w.t = t; w.perform() },
+			"decide":   func(t *rapid.T) { w.t = t; w.decide() },
+			"post":     func(t *rapid.T) { w.t = t; w.step(cairn.Post{Content: []cairn.Part{cairn.Text("and?")}}) },
+			"interrupt": func(t *rapid.T) {
+				w.t = t
+				w.step(cairn.Post{Content: []cairn.Part{cairn.Text("stop!")}, Interrupt: true})
+			},
+			"takeover": func(t *rapid.T) { w.t = t; w.step(cairn.Takeover{Epoch: 2}) },
 			"wake": func(t *rapid.T) {
 				w.t = t
 				w.now = w.now.Add(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, time.Minute, 25 * time.Hour}).Draw(t, "later"))
@@ -428,7 +431,9 @@ func (w *world) drains() {
 	}
 	for _, e := range w.history {
 		if _, ok := e.Data.(cairn.ToolCallRequested); ok && !closed[e.Step] {
-			if !slices.ContainsFunc(w.s.Calls, func(c engine.Call) bool { return cairn.EffectIDAt("ses_1", c.Seq) == e.Step && c.Phase == engine.PhaseUnknown }) {
+			if !slices.ContainsFunc(w.s.Calls, func(c engine.Call) bool {
+				return cairn.EffectIDAt("ses_1", c.Seq) == e.Step && c.Phase == engine.PhaseUnknown
+			}) {
 				w.t.Fatalf("call %s has no answer", e.Step)
 			}
 		}

@@ -326,7 +326,7 @@ func (p *planner) end(outcome string, err *cairn.Error) {
 		if i < len(p.env.Hooks) {
 			c = p.env.Hooks[i]
 		}
-		p.call(callOrigin{hook: true}, h.Tool, string(h.Arguments), c)
+		p.call(callOrigin{hook: true}, h.Tool, c)
 	}
 	p.finish()
 }

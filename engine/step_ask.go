@@ -103,12 +103,12 @@ func (p *planner) decide(d cairn.Decide) {
 		p.about(id, f)
 	case cairn.AskApproval:
 		if isCall {
-			p.decideApproval(a, c, d, resolved)
+			p.decideApproval(c, d, resolved)
 		}
 	}
 }
 
-func (p *planner) decideApproval(a Ask, c Call, d cairn.Decide, resolved cairn.AskResolved) {
+func (p *planner) decideApproval(c Call, d cairn.Decide, resolved cairn.AskResolved) {
 	id := p.s.effect(c.Seq)
 	spec := p.env.tool(c.Tool)
 	switch {

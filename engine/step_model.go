@@ -55,7 +55,7 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 	m := p.env.model(name)
 	out := p.maxOutput(m)
 	if m.Window > 0 && p.s.promptEstimate(p.env)+out > m.Window && retry == nil && !p.s.Run.Compacted {
-		p.compact(m, max(0, (m.Window-out)*3/2-overhead(p.env)))
+		p.compact(max(0, (m.Window-out)*3/2-overhead(p.env)))
 	}
 	tokens := p.s.promptBound(p.env)
 	reserve := cairn.Rates{Input: m.Rates.Dearest(), Output: m.Rates.Output}.Cost(cairn.Usage{Input: tokens, Output: out})
@@ -108,7 +108,7 @@ func (p *planner) maxOutput(m cairn.ModelInfo) int64 {
 }
 
 // compact cuts the conversation once; false: it cannot be cut.
-func (p *planner) compact(m cairn.ModelInfo, target int64) bool {
+func (p *planner) compact(target int64) bool {
 	if target == 0 {
 		target = p.s.Context.Bytes / 2
 	}
@@ -194,7 +194,7 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 		if info.Window > 0 {
 			target = max(0, (info.Window-p.maxOutput(info))*3/2-overhead(p.env))
 		}
-		if p.s.Run.Compacted || !p.compact(info, min(target, p.s.Context.Bytes/2)) {
+		if p.s.Run.Compacted || !p.compact(min(target, p.s.Context.Bytes/2)) {
 			p.end(outcomeFailed, &cairn.Error{
 				Code:    cairn.CodeOverflow,
 				Message: "the conversation does not fit the model's context window, and there is nothing left to remove: " + err.Message,
@@ -249,7 +249,7 @@ func (p *planner) answered(d cairn.ModelOutcome) {
 		if check.Error != nil {
 			invalid++
 		}
-		p.call(callOrigin{answer: answer, index: calls, id: part.CallID, prose: d.Answer.Content}, part.Tool, part.Args, check)
+		p.call(callOrigin{answer: answer, index: calls, id: part.CallID, prose: d.Answer.Content}, part.Tool, check)
 		calls++
 	}
 	if m.Stop || p.s.Run.Stop != nil {

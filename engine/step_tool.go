@@ -23,7 +23,7 @@ type callOrigin struct {
 
 // call records a call and what becomes of it: an answer at once, an ask, or an
 // open effect.
-func (p *planner) call(from callOrigin, tool, args string, check cairn.Check) {
+func (p *planner) call(from callOrigin, tool string, check cairn.Check) {
 	spec := p.env.tool(tool)
 	if spec == nil && check.Error == nil {
 		check.Error = cairn.Errorf(cairn.CodeUnknownTool, "there is no tool %q", tool)
@@ -221,8 +221,10 @@ func (p *planner) toolset(d cairn.ToolsetOutcome) {
 	case d.Error.Code == cairn.CodeCancelled:
 		p.about(d.Effect, cairn.ToolsetRetried{Attempt: d.Attempt, Error: *d.Error, NextAt: p.at})
 	case d.Error.Retryable && d.Attempt < maxDiscovery:
-		p.about(d.Effect, cairn.ToolsetRetried{Attempt: d.Attempt, Error: *d.Error,
-			NextAt: p.at.Add(backoff(d.Effect, d.Attempt, time.Duration(d.Error.RetryAfter)))})
+		p.about(d.Effect, cairn.ToolsetRetried{
+			Attempt: d.Attempt, Error: *d.Error,
+			NextAt: p.at.Add(backoff(d.Effect, d.Attempt, time.Duration(d.Error.RetryAfter))),
+		})
 	default:
 		p.about(d.Effect, cairn.ToolsetFailed{Attempt: d.Attempt, Error: *d.Error})
 		p.end(outcomeFailed, d.Error)

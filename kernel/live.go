@@ -170,9 +170,9 @@ func (w *Watch) Next(ctx context.Context) (News, error) {
 	for _, u := range t.open {
 		for _, d := range u.pieces {
 			p := piece{u.effect, u.attempt, d.Index, d.Kind}
-			from := w.seen[p]
+			from, known := w.seen[p]
 			seen[p] = len(d.Text)
-			if from < len(d.Text) || from == 0 {
+			if from < len(d.Text) || !known { // a call's start is news before it has text
 				s := Said{Effect: u.effect, Attempt: u.attempt, Offset: from, Delta: d}
 				s.Text = d.Text[from:]
 				news.Said = append(news.Said, s)

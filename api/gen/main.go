@@ -21,10 +21,10 @@ func main() {
 }
 
 func run(dir string) error {
-	for name, make := range map[string]func() ([]byte, error){
+	for name, describe := range map[string]func() ([]byte, error){
 		"openapi.json": api.OpenAPI, "events.json": api.EventSchemas,
 	} {
-		b, err := make()
+		b, err := describe()
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/cairn-run/cairn"
@@ -54,7 +55,7 @@ func (c *Content) UnmarshalJSON(b []byte) error {
 // check says what is wrong with the parts.
 func (c Content) check() error {
 	if len(c) == 0 {
-		return fmt.Errorf("content is empty")
+		return errors.New("content is empty")
 	}
 	if len(c) > maxParts {
 		return fmt.Errorf("content has %d parts, more than %d", len(c), maxParts)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -20,18 +21,18 @@ const maxDepth = 200
 // request must not be able to understand it differently.
 func Decode(data []byte, v any) error {
 	if !utf8.Valid(data) {
-		return fmt.Errorf("not valid UTF-8")
+		return errors.New("not valid UTF-8")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
 	if err := checkValue(d, 0); err != nil {
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return fmt.Errorf("the JSON ends too early")
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return errors.New("the JSON ends too early")
 		}
 		return err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("there is text after the JSON value")
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is text after the JSON value")
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		return err
@@ -132,6 +133,7 @@ func checkNames(t reflect.Type, data json.RawMessage, path string) error {
 				return err
 			}
 		}
+	default: // a scalar has no names
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ type ErrorBody struct {
 }
 
 // ErrorInfo says what went wrong: Code to a program, Message to a person.
-type ErrorInfo struct {
+type ErrorInfo struct { //nolint:errname // the wire form of an error first of all
 	Code    cairn.Code `json:"code" doc:"class of the error; each has one HTTP status"`
 	Message string     `json:"message" doc:"what went wrong and what to do next"`
 	// RetryAfter is how long to wait before the next try.
@@ -47,19 +47,19 @@ func (e *ErrorInfo) Cairn() *cairn.Error {
 	}
 	return &cairn.Error{
 		Code: e.Code, Message: message, RetryAfter: e.RetryAfter, Retryable: e.Retryable,
-		Err: &detail{e},
+		Err: &causeError{e},
 	}
 }
 
-// detail hides the text of an ErrorInfo that stands as the cause of an error
+// causeError hides the text of an ErrorInfo that stands as the cause of an error
 // which says the same.
-type detail struct{ *ErrorInfo }
+type causeError struct{ *ErrorInfo }
 
 // Error is short, because the error above has said it all.
-func (d *detail) Error() string { return "reported by the server" }
+func (d *causeError) Error() string { return "reported by the server" }
 
 // Unwrap gives the ErrorInfo.
-func (d *detail) Unwrap() error { return d.ErrorInfo }
+func (d *causeError) Unwrap() error { return d.ErrorInfo }
 
 // HTTPStatus is the status of a response that reports code. The numbers stand
 // here as they are because this package does not import net/http.
@@ -83,6 +83,7 @@ func HTTPStatus(code cairn.Code) int {
 		return 504
 	case cairn.CodeFull:
 		return 507
+	default:
+		return 500
 	}
-	return 500
 }

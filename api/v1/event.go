@@ -77,8 +77,9 @@ func DeltaName(k cairn.PartKind) string {
 		return DeltaReasoning
 	case cairn.PartToolCall:
 		return DeltaToolCall
+	default:
+		return DeltaMessage
 	}
-	return DeltaMessage
 }
 
 // Delta is a piece of an answer that is still being made. It is live only and

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/cairn-run/cairn/internal/cli"
 	"github.com/cairn-run/cairn/node"
 )
@@ -29,10 +31,13 @@ func main() {
 		Getenv: os.Getenv, Home: home,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Terminal: cli.TerminalOf(os.Stdin, os.Stdout, os.Stderr),
-		Signals:  signals, Now: time.Now, NewKey: rand.Text,
+		Signals:  signals, Now: time.Now, NewKey: newKey,
 		Open: open, Version: versionText(),
 	}))
 }
+
+// newKey makes a ULID: the ids of sessions take their time from it.
+func newKey() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
 
 // open opens a node in this process.
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {

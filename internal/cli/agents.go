@@ -100,7 +100,7 @@ func (a *app) applyCommand() *cobra.Command {
 
 func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 	var files []*config.File
-	var names, dirs []string
+	var names []string
 	var problems []error
 	for _, path := range paths {
 		found, err := agentFiles(path)
@@ -113,7 +113,7 @@ func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 				problems = append(problems, err)
 				continue
 			}
-			files, names, dirs = append(files, f), append(names, name), append(dirs, scriptDirs(name)...)
+			files, names = append(files, f), append(names, name)
 		}
 	}
 	if len(problems) > 0 {
@@ -130,8 +130,10 @@ func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 		}
 		return nil
 	}
-	if err := a.rememberScripts(dirs...); err != nil {
-		return err
+	for i, f := range files {
+		if err := a.keepScripts(names[i], f.Agent, nil); err != nil {
+			return err
+		}
 	}
 	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
 		for i, f := range files {

@@ -27,7 +27,8 @@ type Env struct {
 	Now     func() time.Time
 	// Location is the zone that times are shown in; nil: the local one.
 	Location *time.Location
-	// NewKey makes an idempotency key: a text that was never used before.
+	// NewKey makes an idempotency key that was never used before, a ULID: the id of
+	// a session takes its time, and so its place in lists, from it.
 	NewKey func() string
 	// Grace is how long after an interrupt a second one still cancels; default 1.5s.
 	Grace time.Duration

@@ -40,7 +40,7 @@ const (
 	// need until it answers, or one that is ending until it is gone.
 	settleTime   = 5 * time.Second
 	settlePause  = 50 * time.Millisecond
-	drainTimeout = 15 * time.Second
+	drainTimeout = 10 * time.Second
 )
 
 // connect finds the node: a server by address, the process that holds the data
@@ -89,7 +89,7 @@ func (a *app) local(ctx context.Context, n need) (*link, error) {
 		}
 	}
 	node, err := a.Open(ctx, NodeOptions{
-		Dir: a.data, Logger: a.quietLogger(), Scripts: a.scripts(), Version: a.Version,
+		Dir: a.data, Logger: a.quietLogger(), Scripts: a.scriptFolders(), Version: a.Version,
 		// Who performs nothing is not to be found: another command would wait for it.
 		Socket: n == needRun, Paused: n == needStore,
 	})
@@ -120,15 +120,18 @@ func (a *app) fresh() bool {
 	return errors.Is(err, os.ErrNotExist) || (err == nil && len(entries) == 0)
 }
 
-// close ends a node of this process: what is under way gets time to finish.
+// close ends a node of this process: what is under way gets time to finish, until
+// a signal says that it should not.
 func (l *link) close() error {
 	if l.node == nil {
 		return nil
 	}
 	var err error
 	if !l.paused {
-		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+		ctx, cancel := l.app.interruptible(context.Background())
+		ctx, stop := context.WithTimeout(ctx, drainTimeout)
 		err = l.node.Drain(ctx)
+		stop()
 		cancel()
 	}
 	return errors.Join(err, l.node.Close())

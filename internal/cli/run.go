@@ -76,12 +76,9 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	}
 	if file != nil {
 		create.Agent = file.Agent.Name
-		if len(f.scripts) == 0 {
-			f.scripts = scriptDirs(name)
+		if err := a.keepScripts(name, file.Agent, f.scripts); err != nil {
+			return err
 		}
-	}
-	if err := a.rememberScripts(f.scripts...); err != nil {
-		return err
 	}
 	n := needRun
 	if f.detach {

@@ -1,86 +1,113 @@
 package cli
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+
+	"github.com/cairn-run/cairn"
 )
 
-// scriptsName is a file of the data directory that lists, one a line, where the
-// replies of script models were found: whoever carries a session on after a
-// crash finds them again.
+// scriptsName is the directory in the data directory that holds the scripts of
+// the agents that were run or applied from here. A copy is kept, so that whoever
+// carries a session on, a server or a later command, finds the same replies.
 const scriptsName = "scripts"
 
-// maxScripts bounds the list; the oldest are forgotten.
-const maxScripts = 64
+// maxScript bounds a script, in bytes.
+const maxScript = 8 << 20
 
-// scripts are the directories of script models: $CAIRN_SCRIPTS, then those that
-// were remembered.
-func (a *app) scripts() []string {
-	dirs := filepath.SplitList(a.Getenv("CAIRN_SCRIPTS"))
-	f, err := os.Open(filepath.Join(a.data, scriptsName))
-	if err != nil {
-		return dirs
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() && len(dirs) < 2*maxScripts {
-		if dir := strings.TrimSpace(lines.Text()); dir != "" && !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
-		}
-	}
-	return dirs
+// scriptEnds are the endings of script files, in the order in which they are found.
+var scriptEnds = []string{".yaml", ".yml", ".json"}
+
+// scriptFolders are the directories in which a node of this process looks for the
+// replies of script models.
+func (a *app) scriptFolders(first ...string) []string {
+	dirs := append(first, filepath.SplitList(a.Getenv("CAIRN_SCRIPTS"))...)
+	return append(dirs, filepath.Join(a.data, scriptsName))
 }
 
-// scriptDirs are the directories where an agent file's scripts may lie: its own,
-// and scripts in it.
-func scriptDirs(file string) []string {
-	dirs := []string{filepath.Dir(file)}
-	sub := filepath.Join(filepath.Dir(file), "scripts")
-	if info, err := os.Stat(sub); err == nil && info.IsDir() {
-		dirs = append(dirs, sub)
-	}
-	return dirs
-}
-
-// rememberScripts puts directories at the head of the list.
-func (a *app) rememberScripts(dirs ...string) error {
+// keepScripts copies the scripts that an agent's models name into the data
+// directory: from the directories given, else from that of the agent file and
+// from scripts in it. A script that is not there may be known to the server.
+func (a *app) keepScripts(file string, agent *cairn.Agent, dirs []string) error {
 	if a.server != "" || a.data == "" {
 		return nil
 	}
-	var list []string
-	known := a.scripts()
-	for _, dir := range append(slices.Clone(dirs), known...) {
-		abs, err := filepath.Abs(dir)
+	if len(dirs) == 0 {
+		dirs = []string{filepath.Dir(file), filepath.Join(filepath.Dir(file), "scripts")}
+	}
+	for _, model := range append([]string{agent.Model}, agent.Fallback...) {
+		name, ok := strings.CutPrefix(model, "script/")
+		if !ok || !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
+			continue
+		}
+		if err := a.keepScript(name, dirs); err != nil {
+			return fmt.Errorf("script %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (a *app) keepScript(name string, dirs []string) error {
+	for _, dir := range dirs {
+		for _, end := range scriptEnds {
+			data, err := readScript(filepath.Join(dir, name+end))
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			return a.writeScript(name, end, data)
+		}
+	}
+	return nil
+}
+
+func readScript(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxScript+1))
+	if err == nil && len(data) > maxScript {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxScript)
+	}
+	return data, err
+}
+
+// writeScript makes the copy what is found under the name, as a whole or not at all.
+func (a *app) writeScript(name, end string, data []byte) (err error) {
+	folder := filepath.Join(a.data, scriptsName)
+	path := filepath.Join(folder, name+end)
+	if old, err := readScript(path); err != nil || !bytes.Equal(old, data) {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
+		tmp, err := os.CreateTemp(folder, ".new-*")
 		if err != nil {
-			return fmt.Errorf("directory of scripts: %w", err)
+			return err
 		}
-		if !slices.Contains(list, abs) && !strings.Contains(abs, "\n") {
-			list = append(list, abs)
+		_, err = tmp.Write(data)
+		if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+			err = os.Rename(tmp.Name(), path)
+		}
+		if err != nil {
+			return errors.Join(err, os.Remove(tmp.Name()))
 		}
 	}
-	list = list[:min(len(list), maxScripts)]
-	if slices.Equal(list, known) {
-		return nil
+	for _, other := range scriptEnds {
+		if other == end {
+			continue
+		}
+		if err := os.Remove(filepath.Join(folder, name+other)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	if err := os.MkdirAll(a.data, 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(a.data, scriptsName+".*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.WriteString(strings.Join(list, "\n") + "\n")
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(a.data, scriptsName))
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
+	return nil
 }

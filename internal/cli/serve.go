@@ -69,16 +69,13 @@ func (a *app) serve(ctx context.Context, f serveFlags) (err error) {
 		return usage(errors.New("serve is the server: --server is for the other commands"))
 	}
 	a.server = ""
-	if err := a.rememberScripts(f.scripts...); err != nil {
-		return err
-	}
 	if err := a.alreadyServed(ctx); err != nil {
 		return err
 	}
 	node, err := patient(ctx, func() (Node, error) {
 		return a.Open(ctx, NodeOptions{
 			Dir: a.data, Listen: f.listen, Socket: true, Logger: a.logger(a.Stderr, level, f.format),
-			Scripts: a.scripts(), Token: a.Getenv("CAIRN_TOKEN"), Version: a.Version,
+			Scripts: a.scriptFolders(f.scripts...), Token: a.Getenv("CAIRN_TOKEN"), Version: a.Version,
 		})
 	})
 	if err != nil {

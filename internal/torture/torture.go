@@ -187,7 +187,7 @@ func (k *killer) start(ctx context.Context, at string) error {
 	k.done = done
 	if !ok && at == "" {
 		err := errors.Join(errors.New("torture: the victim does not start; see "+k.stderr.Name()), cmd.Process.Kill())
-		<-done
+		_ = <-done
 		return err
 	}
 	return nil
@@ -208,7 +208,7 @@ func (k *killer) alive() error {
 func (k *killer) end() {
 	if k.done != nil {
 		_ = k.cmd.Process.Kill()
-		<-k.done
+		_ = <-k.done
 		k.done = nil
 	}
 }
@@ -263,7 +263,7 @@ func (k *killer) rampage(ctx context.Context, c *crowd) error {
 			if err := k.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				return err
 			}
-			<-k.done
+			_ = <-k.done
 		}
 		k.done = nil
 		k.kills++

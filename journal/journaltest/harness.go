@@ -91,6 +91,8 @@ func Run(t *testing.T, h Harness) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			h := h
+			h.RealTime = true // there is much to write, and no time to pass
 			test(h.env(t))
 		})
 	}

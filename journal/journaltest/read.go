@@ -53,7 +53,7 @@ func loadPages(e *env) {
 			equal(e, *first, want[i])
 		}
 	}
-	equal(e, e.frames(key(1), want[300].First), want[300:])
+	equal(e, e.frames(key(1), want[301].First), want[301:])
 	for _, err := range e.s.Load(e.Context(), key(9), 0) {
 		e.is(err, journal.ErrNotFound)
 	}

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/cairn-run/cairn/journal"
@@ -21,9 +22,20 @@ func open(t *testing.T, dir string) *sqlite.Store {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	dirs := map[journal.Store]string{}
-	_ = dirs
+	var dirs sync.Map // store → data directory
+	openIn := func(t *testing.T, dir string) journal.Store {
+		s := open(t, dir)
+		dirs.Store(s, dir)
+		return s
+	}
 	journaltest.Run(t, journaltest.Harness{
-		Open: func(t *testing.T) journal.Store { return open(t, t.TempDir()) },
+		Open: func(t *testing.T) journal.Store { return openIn(t, t.TempDir()) },
+		Reopen: func(t *testing.T, s journal.Store) journal.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			dir, _ := dirs.Load(s)
+			return openIn(t, dir.(string))
+		},
 	})
 }

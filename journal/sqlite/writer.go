@@ -19,8 +19,8 @@ const (
 	maxGroup    = 1024     // jobs in one transaction
 	maxGroupSum = 8 << 20  // bytes of payload in one transaction, but at least one job
 	writerCache = 64 << 20 // bytes of pages the connection keeps
-	walSoft     = 8 << 10  // pages in the WAL from which it is checkpointed
-	walHard     = 32 << 10 // pages from which the checkpoint waits for readers
+	walSoft     = 12288 // pages in the WAL from which it is checkpointed
+	walHard     = 49152 // pages from which the checkpoint waits for readers
 	walLook     = 256      // jobs between two looks at the WAL
 	walIdle     = time.Second
 )

@@ -48,7 +48,7 @@ func run(dir, effects, scripts string) error {
 	if err := n.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	fmt.Fprintln(os.Stdout, "ready")
 	select {
 	case <-ctx.Done():
 	case err := <-n.Failed():
