@@ -82,9 +82,9 @@ func (p *planner) breach(scope string, limit, used, need cairn.Money) {
 }
 
 // budgetAsked says whether a person is being asked for more money.
-func (p *planner) budgetAsked() bool {
-	for i := range p.s.Asks {
-		if p.s.Asks[i].Kind == cairn.AskBudget {
+func (s *State) budgetAsked() bool {
+	for i := range s.Asks {
+		if s.Asks[i].Kind == cairn.AskBudget {
 			return true
 		}
 	}

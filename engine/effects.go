@@ -58,7 +58,9 @@ func Open(s State) []cairn.Effect {
 	return open
 }
 
-// WakeAt is the earliest timer of the session; zero: none.
+// WakeAt is when the session next has to be told the time, because something
+// follows from it: an ask expires, the run is over its limit, a model call is
+// tried again. Zero: never. When an open effect is due stands with the effect.
 func WakeAt(s State) time.Time {
 	var at time.Time
 	for i := range s.Asks {
@@ -67,19 +69,9 @@ func WakeAt(s State) time.Time {
 	if s.Run.Active && s.Run.Stop == nil && s.Run.Ending == nil && s.Run.Parked.IsZero() {
 		at = earlier(at, s.Run.Deadline)
 	}
-	if s.Run.Paused && s.Run.Stop == nil {
-		return at
-	}
-	if s.Model != nil && s.Model.Waiting {
+	// A retry that waits for money or for the end of a pause goes on with that.
+	if s.Model != nil && s.Model.Waiting && s.Draw == nil && !s.Run.Paused && !s.budgetAsked() {
 		at = earlier(at, s.Model.RetryAt)
-	}
-	if s.Discover != nil {
-		at = earlier(at, s.Discover.NotBefore)
-	}
-	for i := range s.Calls {
-		if s.Calls[i].Phase == PhaseReady {
-			at = earlier(at, s.Calls[i].NotBefore)
-		}
 	}
 	return at
 }

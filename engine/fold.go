@@ -35,6 +35,11 @@ func Fold(s State, e cairn.Event) State {
 	case cairn.RunEnding:
 		s.Run.Ending = &Ending{Outcome: d.Outcome, Err: d.Error, Output: d.Output}
 		s.Run.Want = false
+		if s.Run.Sum.ModelCalls == 0 {
+			// A run that ends before its first call takes its messages with it: another
+			// run for them would end the same way, for ever.
+			s.Unseen = false
+		}
 	case cairn.RunCompleted:
 		s.ended(nil, d.Final, cairn.StatusCompleted)
 	case cairn.RunFailed:
@@ -180,17 +185,21 @@ func (s *State) foldModel(e cairn.Event) {
 		} else {
 			s.Run.Sum.ModelCalls++
 			s.Totals.ModelCalls++
-			s.Run.Reflected++
+			if d.Purpose != cairn.PurposeReflect {
+				s.Run.Reflected++
+			}
 			s.addTurn(e.Seq)
+			// Only a new request sees what was said since the last one: another attempt
+			// sends the same request again.
+			s.Run.Want, s.Run.Purpose, s.Unseen = false, cairn.PurposeTurn, false
 		}
 		m.Attempt, m.Model, m.Purpose, m.Manifest, m.Reserved = d.Attempt, d.Model, d.Purpose, d.Manifest, d.Reserved
 		m.Waiting = false
 		m.RetryAt = zeroTime
 		s.Model = &m
 		s.Money.Reserved += d.Reserved
-		s.Run.Want, s.Run.Purpose, s.Run.Model = false, cairn.PurposeTurn, d.Model
+		s.Run.Model = d.Model
 		s.Context.Model = d.Model
-		s.Unseen = false
 	case cairn.ModelRetried:
 		if s.Model == nil {
 			return

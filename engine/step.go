@@ -196,8 +196,8 @@ func (p *planner) wake() {
 // for an answer or for their start, and the asks that go with them.
 func (p *planner) closeUnbegun(code cairn.Code, why string) {
 	for _, a := range p.s.Asks {
-		if a.Kind == cairn.AskUnknown {
-			continue // the question stands, however the run ends
+		if c, ok := p.open(a.Call); a.Kind == cairn.AskUnknown || (ok && !c.Stop) {
+			continue // the question stands, however the run ends; so do its hooks
 		}
 		p.emit(cairn.AskResolved{Ask: a.ID, Status: cairn.AskCancelled, Comment: why})
 	}
@@ -245,7 +245,7 @@ func (p *planner) advance() {
 	}
 	if m := p.s.Model; m != nil && m.Waiting && r.Stop == nil {
 		due := !p.at.Before(m.RetryAt)
-		if due && !r.Paused && p.s.Draw == nil && !p.budgetAsked() {
+		if due && !r.Paused && p.s.Draw == nil && !p.s.budgetAsked() {
 			p.request(m.Purpose, nil)
 		}
 		return
@@ -261,7 +261,7 @@ func (p *planner) advance() {
 		}
 		return
 	}
-	if r.Paused || p.budgetAsked() {
+	if r.Paused || p.s.budgetAsked() {
 		return
 	}
 	if r.Want || p.s.Unseen {

@@ -12,6 +12,10 @@ import (
 // answer that kills the runtime must not be bought for ever.
 const maxLost = 10
 
+// drainWait keeps the owner that stopped a call from asking for the next attempt
+// itself: it would have to be given up with the claim, and be paid for as lost.
+const drainWait = 10 * time.Millisecond
+
 const defaultReflect = "Look back before you go on. What was the task, what has been done, what went wrong, and " +
 	"what is the best next step? Answer in a few sentences; do not call tools."
 
@@ -186,7 +190,7 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 	case err.Code == cairn.CodeLost && m.Lost < maxLost:
 		again(m.Model, 0)
 	case err.Code == cairn.CodeCancelled: // the owner drains: the next one tries again
-		again(m.Model, 0)
+		again(m.Model, drainWait)
 	case err.Code == cairn.CodeOverflow:
 		give()
 		info := p.env.model(m.Model)
@@ -203,7 +207,7 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 	case err.Code == cairn.CodeRefused:
 		give()
 		p.end(outcomeFailed, &err)
-	case err.Retryable && m.Failures < retries:
+	case err.Retryable && err.Code != cairn.CodeLost && m.Failures < retries:
 		again(m.Model, backoff(id, m.Failures+1, time.Duration(err.RetryAfter)))
 	case p.env.fallback(m.Model) != "":
 		again(p.env.fallback(m.Model), 0)

@@ -127,6 +127,9 @@ func (p *planner) toolOutcome(d cairn.ToolOutcome) {
 		return
 	case PhaseReady, PhaseStarted:
 	}
+	if d.Attempt != c.Attempt {
+		return // an attempt that is settled already
+	}
 	err := d.Error
 	if err == nil && d.Result == nil {
 		err = cairn.Errorf(cairn.CodeUnknown, "the tool gave neither a result nor an error")

@@ -36,13 +36,15 @@ type follower struct {
 	// nobody has taken yet, and rest when to stop waiting for that.
 	restless bool
 	rest     <-chan time.Time
-	// put is the ask that is being put to the person; skipped are those left open.
-	put     *prompt
-	skipped map[cairn.AskID]bool
-	lines   <-chan string
-	// output is the event that holds the final answer, answered the one that the
-	// view has the text of.
-	output, answered cairn.Seq
+	// put is the ask that is being put to the person; skipped are those left open,
+	// and answered those whose resolution is on its way.
+	put      *prompt
+	skipped  map[cairn.AskID]bool
+	answered map[cairn.AskID]bool
+	lines    <-chan string
+	// output is the event that holds the final answer, said the one that the view
+	// has the text of.
+	output, said cairn.Seq
 	// least is the event that the end of a run has to follow to be the one that is
 	// waited for.
 	least cairn.Seq
@@ -51,9 +53,15 @@ type follower struct {
 	cancelled   bool
 }
 
-// streamPatience is how long a stream looks for a server that went away, before
-// this command looks for another way to the session.
-const streamPatience = 5 * time.Second
+// patience is how long a stream looks for a node that went away: a server may be
+// starting again, but another process of this machine has left its data
+// directory to whoever comes next.
+func (f *follower) patience() client.Option {
+	if f.app.server != "" {
+		return client.Patience(time.Minute)
+	}
+	return client.Patience(2 * time.Second)
+}
 
 // streamed is what a stream gave.
 type streamed struct {
@@ -67,7 +75,7 @@ var errLeft = errors.New("left")
 // newFollower makes a follower of a session that may have a past.
 func (a *app) newFollower(l *link, id cairn.SessionID, wait, quiet bool) *follower {
 	f := &follower{
-		app: a, link: l, v: newView(id), wait: wait, quiet: quiet, skipped: map[cairn.AskID]bool{},
+		app: a, link: l, v: newView(id), wait: wait, quiet: quiet, skipped: map[cairn.AskID]bool{}, answered: map[cairn.AskID]bool{},
 		trace:  trace{style: a.err, loc: a.Location, most: 200, blocks: a.Terminal.Err},
 		screen: &screen{w: a.Stderr, live: a.Terminal.Err && !a.json && !quiet, width: a.Terminal.Width},
 	}
@@ -98,7 +106,7 @@ func (f *follower) follow(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() {
-		for item, err := range f.link.Stream(ctx, f.v.id, f.v.seq, client.Patience(streamPatience)) {
+		for item, err := range f.link.Stream(ctx, f.v.id, f.v.seq, f.patience()) {
 			select {
 			case items <- streamed{item, err}:
 			case <-ctx.Done():
@@ -220,7 +228,7 @@ func (f *follower) show(wire *v1.Event) (cairn.Event, error) {
 	switch d := e.Data.(type) {
 	case cairn.ModelCompleted:
 		if cairn.TextOf(d.Answer.Content) != "" {
-			f.answered = e.Seq
+			f.said = e.Seq
 		}
 	case cairn.RunStarted:
 		f.output = 0
@@ -271,7 +279,7 @@ func (f *follower) settled(ctx context.Context) (bool, error) {
 	case s.Status == cairn.StatusPaused:
 		f.v.status = s.Status
 		return !f.wait, nil
-	case s.Status == cairn.StatusWaiting && len(f.v.asks) > 0:
+	case s.Status == cairn.StatusWaiting && f.unanswered():
 		f.v.status = s.Status
 		return !f.wait && f.put == nil, nil
 	}
@@ -281,7 +289,7 @@ func (f *follower) settled(ctx context.Context) (bool, error) {
 // next puts the oldest open ask to the person.
 func (f *follower) next() bool {
 	for _, a := range f.v.asks {
-		if !f.skipped[a.ID] {
+		if !f.skipped[a.ID] && !f.answered[a.ID] {
 			f.put = newPrompt(a)
 			f.screen.lines(f.put.shown(f.app.err, f.app.Location)...)
 			f.screen.ask(f.put.question(f.app.err))
@@ -318,13 +326,14 @@ func (f *follower) typed(ctx context.Context, line string, ok bool) error {
 	case answer.verb != "":
 		id := f.put.ask.ID
 		f.put = nil
-		f.skipped[id] = true // once is enough, whatever comes of it
-		if _, err := f.app.decide(ctx, f.link, id, answer); err != nil {
+		_, err := f.app.decide(ctx, f.link, id, answer)
+		if err != nil {
 			f.screen.lines(f.app.err.red(message(err)))
 		}
-		if !f.next() {
-			return f.leaveIfSettled(ctx)
-		}
+		// What was refused for what it says is put again; what somebody else decided
+		// comes over the stream, like what was decided here.
+		f.answered[id] = err == nil || cairn.CodeOf(err) == cairn.CodeConflict
+		f.next()
 		return nil
 	}
 	if f.put != nil {
@@ -333,17 +342,22 @@ func (f *follower) typed(ctx context.Context, line string, ok bool) error {
 	return nil
 }
 
+// unanswered says that something is asked that nobody here has answered.
+func (f *follower) unanswered() bool {
+	for _, a := range f.v.asks {
+		if !f.answered[a.ID] {
+			return true
+		}
+	}
+	return false
+}
+
 // errSettled ends the loop from a place that has no other way to say so.
 var errSettled = errors.New("settled")
 
 func (f *follower) leaveIfSettled(ctx context.Context) error {
 	if f.v.seq < f.target {
 		return nil
-	}
-	for _, a := range f.v.asks {
-		if !f.skipped[a.ID] {
-			return nil
-		}
 	}
 	done, err := f.settled(ctx)
 	if err == nil && done {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -65,9 +66,14 @@ func (w *workshop) run(args ...string) (code int, stdout, stderr string) {
 	env := w.env(args...)
 	var out, errs bytes.Buffer
 	env.Stdout, env.Stderr = &out, &errs
-	code = cli.Run(w.t.Context(), env)
+	ctx, cancel := context.WithTimeout(w.t.Context(), hopeless)
+	defer cancel()
+	code = cli.Run(ctx, env)
 	return code, out.String(), errs.String()
 }
+
+// hopeless is when a test gives up on what should have happened long before.
+const hopeless = 30 * time.Second
 
 // watcher is a stderr that tells when a text was written, once for each time it
 // is waited for.
@@ -100,6 +106,7 @@ func (w *watcher) String() string {
 // wait returns when the text stands behind what was waited for before.
 func (w *watcher) wait(t *testing.T, text string) {
 	t.Helper()
+	late := time.After(hopeless)
 	for {
 		w.mu.Lock()
 		all := w.all.String()
@@ -113,7 +120,7 @@ func (w *watcher) wait(t *testing.T, text string) {
 		}
 		select {
 		case <-w.more:
-		case <-t.Context().Done():
+		case <-late:
 			t.Fatalf("%q was never written:\n%s", text, all)
 		}
 	}
@@ -131,7 +138,7 @@ type started struct {
 // start starts a command; on a terminal if asked.
 func (w *workshop) start(terminal bool, args ...string) *started {
 	in, stdin := io.Pipe()
-	s := &started{stderr: newWatcher(), signals: make(chan os.Signal), stdin: stdin, code: make(chan int, 1)}
+	s := &started{stderr: newWatcher(), signals: make(chan os.Signal, 4), stdin: stdin, code: make(chan int, 1)}
 	env := w.env(args...)
 	env.Stdin, env.Stdout, env.Stderr, env.Signals = in, &s.stdout, s.stderr, s.signals
 	env.Terminal = cli.Terminal{In: terminal, Out: terminal, Err: terminal}
@@ -157,7 +164,7 @@ func (s *started) ends(t *testing.T, want int) {
 		if code != want {
 			t.Fatalf("ended with code %d, not %d\n%s%s", code, want, s.stdout.String(), s.stderr)
 		}
-	case <-t.Context().Done():
+	case <-time.After(hopeless):
 		t.Fatalf("did not end\n%s", s.stderr)
 	}
 }

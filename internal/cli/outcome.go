@@ -151,7 +151,7 @@ func shellWord(s string) string {
 
 // answer is the text of the run's final answer.
 func (f *follower) answer(ctx context.Context) (string, error) {
-	if f.output == 0 || f.answered == f.output {
+	if f.output == 0 || f.said == f.output {
 		return f.v.answer, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

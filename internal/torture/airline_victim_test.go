@@ -15,9 +15,9 @@ import (
 	"github.com/cairn-run/cairn/internal/failpoint"
 )
 
-// inside are failpoints on the way of a call, for kills at places that the world
+// onTheWay are failpoints on the way of a call, for kills at places that the world
 // does not see.
-var inside = []failpoint.Point{
+var onTheWay = []failpoint.Point{
 	failpoint.ToolBefore, failpoint.ToolAfter, failpoint.CommitTool, failpoint.ToolAfter, failpoint.CommitTool,
 	failpoint.CommitModel, failpoint.ModelBefore, failpoint.ModelAfter, failpoint.PerformBefore, failpoint.CommitBefore,
 	failpoint.CommitAfter, failpoint.GroupHead, failpoint.GroupFrame, failpoint.GroupBeforeSync, failpoint.GroupAfterSync,
@@ -102,7 +102,7 @@ func newVictim(dir, binary, scripts, bill string, seed uint64) (*victim, error) 
 		},
 		c:       client.Unix(socket, "torture"),
 		strikes: make(chan strike), rng: rand.New(rand.NewPCG(seed, 7)),
-		points: inside, calls: map[int64]int{}, sum: newKills(),
+		points: onTheWay, calls: map[int64]int{}, sum: newKills(),
 	}
 	var err error
 	v.k.stderr, err = os.Create(filepath.Join(dir, "victim.log"))

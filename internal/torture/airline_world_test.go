@@ -109,7 +109,7 @@ func (w *airlineWorld) model(rw http.ResponseWriter, r *http.Request) {
 	answer := httptest.NewRecorder()
 	w.bill.ServeHTTP(answer, r)
 	p.pass(onModel, life)
-	send(rw, answer)
+	relay(rw, answer)
 }
 
 // desk hands a request to a desk. Tool calls are counted, and their answers
@@ -137,10 +137,10 @@ func (w *airlineWorld) desk(rw http.ResponseWriter, r *http.Request) {
 	answer := httptest.NewRecorder()
 	w.desks.ServeHTTP(answer, r)
 	p.pass(onDone, life)
-	send(rw, answer)
+	relay(rw, answer)
 }
 
-func send(rw http.ResponseWriter, answer *httptest.ResponseRecorder) {
+func relay(rw http.ResponseWriter, answer *httptest.ResponseRecorder) {
 	for name, values := range answer.Header() {
 		rw.Header()[name] = values
 	}
@@ -240,8 +240,8 @@ func deskState(ctx context.Context, db *airline.Database, dir string) (airline.S
 	return s, errors.Join(err, d.Close())
 }
 
-// keys are the keys of the calls that a desk carried out, sorted.
-func keys(s airline.State) []string {
+// writeKeys are the keys of the calls that a desk carried out, sorted.
+func writeKeys(s airline.State) []string {
 	var all []string
 	for _, w := range s.Writes {
 		all = append(all, w.Key)

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -19,8 +20,8 @@ const (
 	maxGroup    = 1024     // jobs in one transaction
 	maxGroupSum = 8 << 20  // bytes of payload in one transaction, but at least one job
 	writerCache = 64 << 20 // bytes of pages the connection keeps
-	walSoft     = 12288 // pages in the WAL from which it is checkpointed
-	walHard     = 49152 // pages from which the checkpoint waits for readers
+	walSoft     = 12 << 10 // pages in the WAL from which it is checkpointed
+	walHard     = 48 << 10 // pages from which the checkpoint waits for readers
 	walLook     = 256      // jobs between two looks at the WAL
 	walIdle     = time.Second
 )
@@ -187,6 +188,7 @@ func (w *writer) loop() error {
 			closing = true
 			group = group[:0]
 		}
+		runtime.Gosched()
 		group = w.drain(group)
 		if closing && len(group) == 0 {
 			return nil

@@ -201,7 +201,7 @@ func (d *Driver) Validate(e *cairn.ToolSource) error {
 func (d *Driver) List(ctx context.Context, t tool.Target) ([]cairn.ToolSpec, error) {
 	var specs []cairn.ToolSpec
 	err := d.with(ctx, t, func(ctx context.Context, s *session) (lost, again bool, err error) {
-		l, lost, err := s.tools(ctx, listFreshStrict)
+		l, lost, err := s.tools(ctx, time.Now())
 		if err != nil {
 			return lost, lost, err
 		}

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -308,17 +310,9 @@ func TestCloseEndsTheWholeGroup(t *testing.T) {
 	if _, err := d.Call(soon(t), call(stdioEntry(t, "stubborn", ledger), tooltest.Write, "k", cairn.ClassRead)); err != nil {
 		t.Fatal(err)
 	}
-	pid := 0
-	for _, key := range ledger.Keys() {
-		if s, ok := strings.CutPrefix(key, "pid "); ok {
-			var err error
-			if pid, err = strconv.Atoi(s); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if pid == 0 || syscall.Kill(pid, 0) != nil {
-		t.Fatalf("there is no grandchild %d", pid)
+	pid := pidIn(t, ledger)
+	if err := syscall.Kill(pid, 0); err != nil {
+		t.Fatalf("there is no grandchild %d: %v", pid, err)
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
@@ -328,6 +322,47 @@ func TestCloseEndsTheWholeGroup(t *testing.T) {
 	if _, err := d.Call(soon(t), call(stdioEntry(t, "good", ledger), tooltest.Write, "late", cairn.ClassRead)); !errorOf(t, err).NotDone {
 		t.Errorf("after Close: %v", err)
 	}
+}
+
+// TestServerDiesWithItsOwner: a server whose runtime was killed must not go on
+// acting.
+func TestServerDiesWithItsOwner(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux can do this")
+	}
+	ledger := tooltest.NewLedger(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := exec.Command(self)
+	owner.Env = append(os.Environ(), modeEnv+"=owner", ledgerEnv+"="+ledger.URL)
+	if err := owner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-ledger.Acted("ready")
+	if err := owner.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = owner.Wait() // killed
+	server := pidIn(t, ledger)
+	waitUntil(t, func() bool { return ended(server) })
+}
+
+// pidIn is the process that wrote its number into the ledger.
+func pidIn(t *testing.T, ledger *tooltest.Ledger) int {
+	for _, key := range ledger.Keys() {
+		if s, ok := strings.CutPrefix(key, "pid "); ok {
+			pid, err := strconv.Atoi(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return pid
+		}
+	}
+	t.Fatal("no process wrote its number")
+	return 0
 }
 
 func TestCloseStopsCalls(t *testing.T) {

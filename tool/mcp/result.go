@@ -13,11 +13,23 @@ import (
 	"github.com/cairn-run/cairn"
 )
 
-// wireError is the server's own error inside err, nil if there is none.
+// wireError is the server's own error inside err, nil if there is none. The SDK
+// uses the same type for what its own connection says (the codes below, of its
+// package jsonrpc2).
 func wireError(err error) *jsonrpc.Error {
 	w, _ := errors.AsType[*jsonrpc.Error](err)
+	if w != nil && w.Code <= clientClosing && w.Code >= rejected {
+		return nil
+	}
 	return w
 }
+
+// Codes of the SDK's own connection: it is closing (two of them), or the
+// transport did not get the message through.
+const (
+	clientClosing = -32003
+	rejected      = -32005
+)
 
 // refusal are the JSON-RPC codes of a request that was not begun.
 func refusal(code int64) bool {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/tool"
+	"github.com/cairn-run/cairn/tool/mcp"
 	"github.com/cairn-run/cairn/tool/tooltest"
 )
 
@@ -57,12 +58,18 @@ func serveStdio(mode, ledger string) {
 		if err := tooltest.Act(ctx, ledger, fmt.Sprint("pid ", grandchild.Process.Pid)); err != nil {
 			os.Exit(4)
 		}
+	case "orphan": // goes on when its input ends
+		if err := tooltest.Act(ctx, ledger, fmt.Sprint("pid ", os.Getpid())); err != nil {
+			os.Exit(4)
+		}
+	case "owner": // not a server, but who starts one
+		ownServer(ledger)
 	case "noisy":
 		out = noisy{out}
 	case "environment":
 		fmt.Fprintln(os.Stderr, "the token is", os.Getenv("TOKEN"))
 	}
-	s := newServer(func(key string) error { return tooltest.Act(ctx, ledger, key) }, func() { os.Exit(5) })
+	s := newServer(func(key string) error { return tooltest.Act(ctx, ledger, key) }, func() { os.Exit(5) }, nil)
 	switch mode {
 	case "flood":
 		add(s, "flood", nil, func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
@@ -98,6 +105,8 @@ func serveStdio(mode, ledger string) {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		time.Sleep(time.Hour) // until it is killed
+	case "orphan":
+		time.Sleep(time.Hour) // until it is killed
 	case "pid":
 		if err := tooltest.Act(ctx, ledger, "ended"); err != nil {
 			os.Exit(4)
@@ -106,6 +115,19 @@ func serveStdio(mode, ledger string) {
 	if err != nil && err != io.EOF {
 		os.Exit(8)
 	}
+}
+
+// ownServer is a process that uses an MCP server and is then killed.
+func ownServer(ledger string) {
+	self, err := os.Executable()
+	if err != nil {
+		os.Exit(4)
+	}
+	at := target(&cairn.MCPServer{Command: []string{self}, Env: map[string]string{modeEnv: "orphan", ledgerEnv: ledger}})
+	if _, err := mcp.New(mcp.Options{}).Call(context.Background(), call(at, tooltest.Write, "ready", cairn.ClassRead)); err != nil {
+		os.Exit(4)
+	}
+	time.Sleep(time.Hour) // until it is killed
 }
 
 // noisy writes what is no message around every message.
@@ -128,7 +150,7 @@ func add(s *sdk.Server, name string, a *sdk.ToolAnnotations, h sdk.ToolHandler) 
 }
 
 // newServer is a target as the conformance suite wants it.
-func newServer(act func(key string) error, crash func()) *sdk.Server {
+func newServer(act func(key string) error, crash func(), stop <-chan struct{}) *sdk.Server {
 	s := sdk.NewServer(&sdk.Implementation{Name: "desk", Version: "1"}, nil)
 	acting := func(then func(context.Context) *sdk.CallToolResult) sdk.ToolHandler {
 		return func(ctx context.Context, r *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
@@ -149,7 +171,13 @@ func newServer(act func(key string) error, crash func()) *sdk.Server {
 	})
 	add(s, tooltest.Write, &sdk.ToolAnnotations{IdempotentHint: true}, acting(func(context.Context) *sdk.CallToolResult { return text(`{"done":true}`) }))
 	add(s, tooltest.Crash, nil, acting(func(context.Context) *sdk.CallToolResult { crash(); return text("") }))
-	add(s, tooltest.Hang, nil, acting(func(ctx context.Context) *sdk.CallToolResult { <-ctx.Done(); return text("") }))
+	add(s, tooltest.Hang, nil, acting(func(ctx context.Context) *sdk.CallToolResult {
+		select {
+		case <-ctx.Done():
+		case <-stop:
+		}
+		return text("")
+	}))
 	add(s, tooltest.Large, nil, acting(func(context.Context) *sdk.CallToolResult {
 		return text(strings.Repeat("x", tooltest.LargeSize))
 	}))
@@ -185,9 +213,10 @@ type web struct {
 }
 
 func newWeb(t testing.TB, ledger *tooltest.Ledger, legacy bool) *web {
+	stop := make(chan struct{})
 	w := &web{legacy: legacy}
 	w.fresh = func() http.Handler {
-		s := newServer(func(key string) error { ledger.Act(key); return nil }, func() {})
+		s := newServer(func(key string) error { ledger.Act(key); return nil }, func() {}, stop)
 		return sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, nil)
 	}
 	w.handler = w.fresh()
@@ -226,6 +255,7 @@ func newWeb(t testing.TB, ledger *tooltest.Ledger, legacy bool) *web {
 		}
 	}))
 	t.Cleanup(func() {
+		close(stop)
 		w.CloseClientConnections()
 		w.Close()
 	})

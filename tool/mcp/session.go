@@ -17,10 +17,10 @@ import (
 const (
 	// keyMeta is the _meta entry of a call that carries its idempotency key.
 	keyMeta = "cairn.run/idempotency-key"
-	// A list of tools is taken for current for so long: shorter before a call that
-	// cannot be repeated, where it only spares a burst of calls a burst of lists.
-	listFresh       = 15 * time.Second
-	listFreshStrict = time.Second
+	// listFresh is how long a list of tools is taken for current before a call that
+	// may be repeated, unless the server says that it changed. Before any other the
+	// server is asked, so that a changed tool does no harm.
+	listFresh = 15 * time.Second
 	// Bounds of what a server may list.
 	maxPages = 64
 	maxTools = 2048
@@ -29,7 +29,7 @@ const (
 
 // listing is what a server offered at one time.
 type listing struct {
-	at    time.Time
+	at    time.Time // when it was asked
 	specs []cairn.ToolSpec
 	names map[string]string // ours → the server's
 	index map[string]int    // ours → place in specs
@@ -86,11 +86,12 @@ func (s *session) close() {
 	_ = s.client.Close() // a server that does not say goodbye is gone as well
 }
 
-// tools returns a listing that is at most so old. The error is a *cairn.Error
-// with NotDone; lost says that the session is of no more use.
-func (s *session) tools(ctx context.Context, fresh time.Duration) (l *listing, lost bool, err error) {
+// tools returns a listing that was asked for at since or later; calls that wait
+// for one share it. The error is a *cairn.Error with NotDone; lost says that the
+// session is of no more use.
+func (s *session) tools(ctx context.Context, since time.Time) (l *listing, lost bool, err error) {
 	current := func() *listing {
-		if l := s.list.Load(); l != nil && time.Since(l.at) < fresh {
+		if l := s.list.Load(); l != nil && !l.at.Before(since) {
 			return l
 		}
 		return nil
@@ -188,11 +189,11 @@ func ourName(s string) string {
 // call makes one attempt on this session, after the definition was checked. lost
 // says that the session is of no more use.
 func (s *session) call(ctx context.Context, c tool.Call) (result *cairn.ToolResult, lost bool, err error) {
-	fresh := listFresh
-	if !c.Class.Repeatable() {
-		fresh = listFreshStrict
+	since := time.Now()
+	if c.Class.Repeatable() {
+		since = since.Add(-listFresh)
 	}
-	l, lost, err := s.tools(ctx, fresh)
+	l, lost, err := s.tools(ctx, since)
 	if err != nil {
 		return nil, lost, err
 	}
