@@ -1,0 +1,83 @@
+package torture_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cairn-run/cairn/internal/torture"
+)
+
+// TestTortureFindsDefects: the torture is worth nothing if it passes whatever is
+// done to it. Each mutant breaks one promise in the runtime; the torture has to
+// name it.
+func TestTortureFindsDefects(t *testing.T) {
+	for _, m := range []struct {
+		name, file, old, new string
+		want                 string // part of a violation
+	}{
+		{
+			name: "a new owner forgets that a call was started", file: "engine/step.go",
+			old: "if c.Phase == PhaseStarted && !held", new: "if false && !held", want: "was done 2 times",
+		},
+		{
+			name: "every process has an idempotency key of its own", file: "engine/effects.go",
+			old: "key = string(e.ID)", new: "key = string(e.ID) + time.Now().String()", want: "the world applied it 0 times",
+		},
+		{
+			name: "a new owner buys what was in flight without counting it", file: "engine/step.go",
+			old: "!m.Waiting && !held(", new: "m.Waiting && !held(", want: "was bought twice",
+		},
+		{
+			name: "a list row lags behind the journal", file: "kernel/commit.go",
+			old: "sum := s.Summary()", new: "sum := o.s.Summary(); sum.Session = o.key", want: "list row differs",
+		},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join("..", "..", m.file)
+			source, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Count(string(source), m.old) != 1 {
+				t.Fatalf("%s does not hold %q exactly once: mend the mutant", m.file, m.old)
+			}
+			mutant := filepath.Join(dir, "mutant.go")
+			if err := os.WriteFile(mutant, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			abs, err := filepath.Abs(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{abs: mutant}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			overlayFile := filepath.Join(dir, "overlay.json")
+			if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			victim, effects, err := torture.Build(t.Context(), dir, "-overlay", overlayFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := torture.Run(t.Context(), torture.Options{
+				Dir: dir, Victim: victim, Effects: effects, Kills: 16, Sessions: 30, Seed: 3, Settle: 10 * time.Second,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range res.Violations {
+				if strings.Contains(v, m.want) {
+					return
+				}
+			}
+			t.Errorf("the torture did not find it; it found %q", res.Violations)
+		})
+	}
+}
