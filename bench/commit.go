@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func oneCommit(ctx context.Context, b *bench) (_ []row, err error) {
 
 	a := worker(readTool, 1)
 	key := cairn.SessionKey{Tenant: cairn.DefaultTenant, ID: "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV"}
-	if err := start(ctx, j, key, a, false); err != nil {
+	if err := start(ctx, j, key, a.Name, a.Digest(), false); err != nil {
 		return nil, err
 	}
 	for i := range b.Commits {
@@ -117,23 +118,28 @@ func facts3(key cairn.SessionKey, next cairn.Seq) []cairn.Event {
 // journalPackage is the program that measures the store alone.
 const journalPackage = "github.com/cairn-run/cairn/bench/journal"
 
+// goalCrowd is how many sessions at once the goals of commits and steps are about.
+const goalCrowd = 200
+
 // manyCommits asks the benchmark of the store, in a process of its own.
 func manyCommits(ctx context.Context, b *bench) ([]row, error) {
 	folder, err := b.folder("commits")
 	if err != nil {
 		return nil, err
 	}
-	crowd := make([]string, 0, len(b.Crowd))
+	var crowd []string
 	for _, n := range b.Crowd {
-		if n > 1 {
+		if n > 1 || len(b.Crowd) == 1 { // one alone is always measured
 			crowd = append(crowd, fmt.Sprint(n))
 		}
 	}
+	profiled := b.profiles != "" && slices.Contains(b.Crowd, goalCrowd)
 	args := []string{"run", journalPackage, "-json", "-dir", folder, "-for", fmt.Sprint(b.Seconds, "s"), "-sessions", strings.Join(crowd, ",")}
-	profile := ""
-	if b.profiles != "" {
-		profile = folder + "/commits.pprof"
-		args = append(args, "-cpuprofile", profile)
+	if profiled {
+		if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+			return nil, err
+		}
+		args = append(args, "-cpuprofile", b.profile("commits"))
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stderr = b.log
@@ -156,16 +162,19 @@ func manyCommits(ctx context.Context, b *bench) ([]row, error) {
 	if err := json.Unmarshal(text, &told); err != nil {
 		return nil, fmt.Errorf("%s: %w", journalPackage, err)
 	}
-	if profile != "" {
-		if err := b.top("commits", profile); err != nil {
+	if profiled {
+		if err := b.top("commits"); err != nil {
 			return nil, err
 		}
 	}
 	rate := 2e6 / (told.Before.P50 + told.After.P50)
 	var rows []row
-	for _, t := range told.Throughput {
+	for i, t := range told.Throughput {
+		if again := i > 0 && t.Sessions == 1; again || !slices.Contains(b.Crowd, t.Sessions) {
+			continue
+		}
 		r := row{Name: fmt.Sprintf("commits/s, %d at once", t.Sessions), Measured: t.Rate, Unit: "1/s", Beside: &beside{"raw fdatasync/s", rate}}
-		if t.Sessions == 200 {
+		if t.Sessions == goalCrowd {
 			r.Goal = atLeast(30_000)
 		}
 		rows = append(rows, r)

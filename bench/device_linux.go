@@ -4,12 +4,22 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // flush is fdatasync.
 func flush(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+
+// cpu is the CPU time that this process has used.
+func cpu() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 func cpuModel() string {
 	b, err := os.ReadFile("/proc/cpuinfo")

@@ -184,7 +184,7 @@ func (atOnce) Call(_ context.Context, c tool.Call) (*cairn.ToolResult, error) {
 		`{"order":{"number":"A-1042","status":"shipped","carrier":"DHL","items":[{"sku":"K-7","count":1,"price":4900}],"customer":"c_88121"}}`)}}, nil
 }
 
-// interval is a pair of neighbouring model calls of a session: one whole turn.
+// intervals are the times between the model calls of a session: whole turns.
 type intervals struct {
 	last time.Time
 	took []time.Duration

@@ -112,7 +112,7 @@ func (b *bench) forge(ctx context.Context, data string, key cairn.SessionKey) (_
 	if err := j.PutAgent(ctx, key.Tenant, version); err != nil {
 		return 0, err
 	}
-	if err := start(ctx, j, key, &a, false); err != nil {
+	if err := start(ctx, j, key, a.Name, version.Digest, false); err != nil {
 		return 0, err
 	}
 	lease, err := j.Beat(ctx, journal.Lease{}, time.Hour)

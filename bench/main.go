@@ -1,7 +1,7 @@
 // Bench prints the figures of docs/benchmarks.md, each beside the raw device as
 // it was in the same run:
 //
-//	go run ./bench [-only name,…] [-json] [-short] [-rounds n] [-dir DIR] [-profiles DIR]
+//	go run ./bench [-only name,…] [-json] [-short] [-rounds n] [-crowd n,…] [-dir DIR] [-profiles DIR]
 //
 // Everything is durable (synchronous=FULL). A figure is measured -rounds times;
 // what is printed is the median, with the lowest and the highest beside it.
@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -60,6 +61,9 @@ var figures = []figure{
 
 // run is main without the process.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	if len(args) > 0 && args[0] == nodeCommand {
+		return runNode(ctx, args[1:])
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
@@ -73,9 +77,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	only := flags.String("only", "", "names of figures, separated by commas; default: all")
 	asJSON := flags.Bool("json", false, "print JSON")
 	short := flags.Bool("short", false, "small sizes, one round: shows that it works, says little")
+	crowd := flags.String("crowd", "", "how many sessions at once in commits and steps, separated by commas; default 1,64,200,1000")
 	rounds := flags.Int("rounds", 3, "how often each figure is measured")
 	parent := flags.String("dir", "", "where to write: the figures are those of its device; default: the directory of temporary files")
-	profiles := flags.String("profiles", "", "write the top of a CPU profile of the figures commit, commits, steps, turn and overhead to DIR/NAME.txt")
+	profiles := flags.String("profiles", "", "write the top of a CPU profile of the figures commit, commits, steps, turn, overhead and restart to DIR/NAME.txt, and the profiles beside them")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -86,6 +91,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	b := &bench{size: full, rounds: max(1, *rounds), log: stderr, profiles: *profiles}
 	if *short {
 		b.size, b.rounds = brief, 1
+	}
+	if *crowd != "" {
+		b.Crowd = nil
+		for text := range strings.SplitSeq(*crowd, ",") {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 {
+				return fmt.Errorf("-crowd %q: write numbers like 64,200", *crowd)
+			}
+			b.Crowd = append(b.Crowd, n)
+		}
 	}
 	if b.dir, err = os.MkdirTemp(*parent, "cairn-bench-"); err != nil {
 		return err
@@ -138,7 +153,7 @@ type bench struct {
 type size struct {
 	Commits  int   `json:"commits"`  // one after the other
 	Crowd    []int `json:"crowd"`    // sessions at once
-	Seconds  int   `json:"seconds"`  // of each measurement of commits a second
+	Seconds  int   `json:"seconds"`  // of what takes a fixed time: commits a second; rest before memory is read
 	Steps    int   `json:"steps"`    // of all sessions together
 	Turns    int   `json:"turns"`    // timed one by one
 	Sessions int   `json:"sessions"` // idle, and unfinished
@@ -149,7 +164,7 @@ type size struct {
 
 var (
 	full = size{
-		Commits: 4000, Crowd: []int{1, 64, 200, 1000}, Seconds: 4, Steps: 60_000, Turns: 4000,
+		Commits: 4000, Crowd: []int{1, 64, 200, 1000}, Seconds: 5, Steps: 60_000, Turns: 4000,
 		Sessions: 10_000, Events: 50_000, Starts: 10, Cold: true,
 	}
 	brief = size{

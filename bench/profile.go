@@ -19,7 +19,10 @@ func (b *bench) profiled(name string, wanted bool, f func() ([]row, error)) (_ [
 	if b.profiles == "" || !wanted {
 		return f()
 	}
-	raw, err := os.Create(filepath.Join(b.dir, name+".pprof"))
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return nil, err
+	}
+	raw, err := os.Create(b.profile(name))
 	if err != nil {
 		return nil, err
 	}
@@ -31,19 +34,19 @@ func (b *bench) profiled(name string, wanted bool, f func() ([]row, error)) (_ [
 	if err := errors.Join(err, raw.Close()); err != nil {
 		return nil, err
 	}
-	return rows, b.top(name, raw.Name())
+	return rows, b.top(name)
 }
 
+// profile is where the profile of a figure is written; *.prof is not committed.
+func (b *bench) profile(name string) string { return filepath.Join(b.profiles, name+".prof") }
+
 // top writes the heaviest functions of a profile as text.
-func (b *bench) top(name, profile string) error {
-	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
-		return err
-	}
+func (b *bench) top(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var text []byte
 	for _, order := range []string{"-flat", "-cum"} {
-		out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", order, fmt.Sprintf("-nodecount=%d", profileLines), profile).Output()
+		out, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", order, fmt.Sprintf("-nodecount=%d", profileLines), b.profile(name)).Output()
 		if err != nil {
 			return fmt.Errorf("pprof of %s: %w", name, err)
 		}

@@ -65,8 +65,28 @@ func (b *bench) serve(ctx context.Context, data string) (*server, time.Duration,
 	if err != nil {
 		return nil, 0, err
 	}
+	return b.launch(ctx, data, binary, "serve", "--data", data, "--listen", "127.0.0.1:0", "--scripts", scriptsOf(data), "--log-level", "error")
+}
+
+// serveProfiled is serve with a CPU profile, if profiles are wanted.
+func (b *bench) serveProfiled(ctx context.Context, name, data string) (*server, time.Duration, error) {
+	if b.profiles == "" {
+		return b.serve(ctx, data)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return nil, 0, err
+	}
+	return b.launch(ctx, data, self, nodeCommand, "-data", data, "-scripts", scriptsOf(data), "-cpuprofile", b.profile(name))
+}
+
+// launch starts a server's process and waits until it is ready.
+func (b *bench) launch(ctx context.Context, data string, command ...string) (*server, time.Duration, error) {
 	s := &server{data: data, stderr: &bytes.Buffer{}, client: client.Unix(filepath.Join(data, "cairn.sock"), "")}
-	s.cmd = exec.CommandContext(ctx, binary, "serve", "--data", data, "--listen", "127.0.0.1:0", "--scripts", scriptsOf(data), "--log-level", "error")
+	s.cmd = exec.CommandContext(ctx, command[0], command[1:]...)
 	s.cmd.Stderr = s.stderr
 	s.began = time.Now()
 	if err := s.cmd.Start(); err != nil {

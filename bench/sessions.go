@@ -13,9 +13,8 @@ import (
 	"github.com/cairn-run/cairn/client"
 )
 
-// settle is how long a server that has nothing to do is left alone before its
-// memory is read.
-const settle = 5 * time.Second
+// settle leaves a server that has nothing to do alone before its memory is read.
+func (b *bench) settle(ctx context.Context) { pause(ctx, time.Duration(b.Seconds)*time.Second) }
 
 // idleSessions measures the memory of a server whose sessions have all made a run
 // and wait for the next message.
@@ -45,7 +44,7 @@ func idleSessions(ctx context.Context, b *bench) (_ []row, err error) {
 		return nil, err
 	}
 	s.client.Close()
-	pause(ctx, settle)
+	b.settle(ctx)
 	worked, peak, err := memory(s.cmd.Process.Pid)
 	if err != nil {
 		return nil, err
@@ -60,7 +59,7 @@ func idleSessions(ctx context.Context, b *bench) (_ []row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, again.kill()) }()
-	pause(ctx, settle)
+	b.settle(ctx)
 	rest, _, err := memory(again.cmd.Process.Pid)
 	if err != nil {
 		return nil, err
@@ -112,7 +111,7 @@ func restartSessions(ctx context.Context, b *bench) (_ []row, err error) {
 	if err := script(data, "replies:\n"+plan+"  - text: It is on its way.\n"); err != nil {
 		return nil, err
 	}
-	again, ready, err := b.serve(ctx, data)
+	again, ready, err := b.serveProfiled(ctx, "restart", data)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +136,12 @@ func restartSessions(ctx context.Context, b *bench) (_ []row, err error) {
 	if err := again.stop(); err != nil {
 		return nil, err
 	}
+	if b.profiles != "" {
+		if err := b.top("restart"); err != nil {
+			return nil, err
+		}
+	}
+	used := again.cmd.ProcessState.UserTime() + again.cmd.ProcessState.SystemTime()
 	moving, stepped, err := b.moved(ctx, data, again.began)
 	if err != nil {
 		return nil, err
@@ -146,7 +151,7 @@ func restartSessions(ctx context.Context, b *bench) (_ []row, err error) {
 		{Name: name + "ready", Measured: ready.Seconds(), Unit: "s"},
 		{Name: name + "all moving", Measured: moving.Seconds(), Unit: "s", Goal: goalIf(b.Sessions >= 10_000, atMost(5))},
 		{Name: name + "all made a step", Measured: stepped.Seconds(), Unit: "s", Goal: goalIf(b.Sessions >= 10_000, atMost(5))},
-		{Name: name + "all finished", Measured: finished.Seconds(), Unit: "s"},
+		{Name: name + "all finished", Measured: finished.Seconds(), Unit: "s", Beside: &beside{"CPU used", used.Seconds()}},
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ func manySteps(ctx context.Context, b *bench) ([]row, error) {
 		if err != nil {
 			return nil, err
 		}
-		rate, err := b.steps(ctx, crowd)
+		rate, cost, err := b.steps(ctx, crowd)
 		if err != nil {
 			return nil, err
 		}
@@ -30,18 +31,23 @@ func manySteps(ctx context.Context, b *bench) ([]row, error) {
 			Name: fmt.Sprintf("steps/s, %d at once", crowd), Measured: rate, Unit: "1/s",
 			Beside: &beside{"raw fdatasync/s", 1000 / raw},
 		}
-		if crowd == 200 {
+		if crowd == goalCrowd {
 			r.Goal = atLeast(12_000)
 		}
-		rows = append(rows, r)
+		rows = append(rows, r, row{
+			Name: fmt.Sprintf("CPU of a step, %d at once", crowd), Measured: cost, Unit: "µs",
+			Beside: &beside{"wall, all CPUs", 1e6 * float64(runtime.GOMAXPROCS(0)) / rate},
+		})
 	}
 	return rows, nil
 }
 
-func (b *bench) steps(ctx context.Context, crowd int) (rate float64, err error) {
+// steps returns steps a second and the microseconds of CPU that one took, which
+// do not depend on what else the machine does.
+func (b *bench) steps(ctx context.Context, crowd int) (rate, cost float64, err error) {
 	w, err := b.newWorld(ctx, worker(readTool, runTurns))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	// A device makes one flush after the other: one session has its pace.
@@ -53,7 +59,7 @@ func (b *bench) steps(ctx context.Context, crowd int) (rate float64, err error) 
 	left.Store(sessions)
 	errs := make([]error, crowd)
 	var all sync.WaitGroup
-	began := time.Now()
+	before, began := cpu(), time.Now()
 	for i := range errs {
 		all.Go(func() {
 			for left.Add(-1) >= 0 && errs[i] == nil {
@@ -62,15 +68,15 @@ func (b *bench) steps(ctx context.Context, crowd int) (rate float64, err error) 
 		})
 	}
 	all.Wait()
-	took := time.Since(began)
+	took, used := time.Since(began), cpu()-before
 	if err := errors.Join(errs...); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	done := w.host.steps.Load()
 	if want := sessions * (2*runTurns + 1); done != want {
-		return 0, fmt.Errorf("%d steps were performed instead of %d", done, want)
+		return 0, 0, fmt.Errorf("%d steps were performed instead of %d", done, want)
 	}
-	return float64(done) / took.Seconds(), nil
+	return float64(done) / took.Seconds(), float64(used.Microseconds()) / float64(done), nil
 }
 
 // commitsPerTurn counts the commits of a turn: those of a run with many turns

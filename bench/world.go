@@ -78,6 +78,7 @@ type world struct {
 	store   *counted
 	journal *journal.Journal
 	host    *host
+	digest  cairn.Digest // of the host's agent
 	folder  string
 	stop    context.CancelFunc
 	ended   chan error
@@ -93,7 +94,7 @@ func (b *bench) newWorld(ctx context.Context, a *cairn.Agent) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{host: h, folder: folder, ended: make(chan error, 1)}
+	w := &world{host: h, digest: a.Digest(), folder: folder, ended: make(chan error, 1)}
 	if w.store, w.journal, err = openJournal(ctx, folder); err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ const patience = 5 * time.Minute
 func (w *world) session(ctx context.Context) error {
 	key := cairn.SessionKey{Tenant: cairn.DefaultTenant, ID: cairn.NewSessionID(ulid.MustNew(ulid.Now(), rand.Reader).String())}
 	done := w.store.rest(key)
-	if err := start(ctx, w.journal, key, w.host.agent, true); err != nil {
+	if err := start(ctx, w.journal, key, w.host.agent.Name, w.digest, true); err != nil {
 		return err
 	}
 	select {
@@ -133,14 +134,14 @@ func (w *world) session(ctx context.Context) error {
 }
 
 // start creates a session, as the API does.
-func start(ctx context.Context, j *journal.Journal, key cairn.SessionKey, a *cairn.Agent, once bool) error {
+func start(ctx context.Context, j *journal.Journal, key cairn.SessionKey, agent string, digest cairn.Digest, once bool) error {
 	now := time.Now().UTC()
 	return j.Post(ctx, cairn.Input{
 		ID: "start", To: key, At: now, From: cairn.Principal{Kind: "user", ID: "bench"},
-		Data: cairn.Start{Agent: a.Name, Digest: a.Digest(), Once: once, Content: []cairn.Part{cairn.Text(
+		Data: cairn.Start{Agent: agent, Digest: digest, Once: once, Content: []cairn.Part{cairn.Text(
 			"Hello, I ordered a kettle two weeks ago, number A-1042, and it has not come yet. Can you see where it is?")}},
 	}, &journal.NewSession{Summary: cairn.Summary{
-		Session: key, Agent: a.Name, Digest: a.Digest(), Status: cairn.StatusQueued, Created: now, Updated: now,
+		Session: key, Agent: agent, Digest: digest, Status: cairn.StatusQueued, Created: now, Updated: now,
 	}}, nil)
 }
 

@@ -66,11 +66,11 @@ func overhead(env *Env) int64 {
 	return n
 }
 
-// promptBound is an upper bound of the tokens the next request has: a token is
-// at least one byte of text.
-func (s *State) promptBound(env *Env) int64 {
+// promptBound is an upper bound of the tokens the next request has for a model:
+// a token is at least one byte of text. What another model counted says nothing.
+func (s *State) promptBound(env *Env, model string) int64 {
 	c := &s.Context
-	if c.Known > 0 {
+	if c.Known > 0 && c.Model == model {
 		return c.Known + c.Bytes - c.KnownBytes + framing
 	}
 	return c.Bytes + overhead(env)

@@ -199,6 +199,9 @@ func (s *State) foldModel(e cairn.Event) {
 		s.Model = &m
 		s.Money.Reserved += d.Reserved
 		s.Run.Model = d.Model
+		if s.Context.Model != d.Model { // it counts tokens in its own way
+			s.Context.Known, s.Context.KnownBytes = 0, 0
+		}
 		s.Context.Model = d.Model
 	case cairn.ModelRetried:
 		if s.Model == nil {
@@ -214,6 +217,7 @@ func (s *State) foldModel(e cairn.Event) {
 			s.Run.Sum.Lost++
 		case d.Model != m.Model:
 			m.Failures = 0
+		case d.Error.Code == cairn.CodeCancelled: // stopped, not failed
 		default:
 			m.Failures++
 		}

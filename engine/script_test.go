@@ -22,8 +22,10 @@ import (
 // `go test ./engine -run TestScripts -rewrite` writes them anew; read the
 // difference. The commands are described in testdata/scripts/README.md.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	for _, file := range scripts(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
 			p := &script{}
 			datadriven.RunTest(t, file, p.run)
 		})
@@ -156,7 +158,7 @@ func (p *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "wake":
 		if len(words) > 0 {
 			p.now = p.now.Add(duration(t, word(0)))
-		} else if at := engine.WakeAt(p.s); !at.IsZero() {
+		} else if at := p.nextTimer(); !at.IsZero() {
 			p.now = at
 		}
 		return p.step(t, cairn.Wake{})
@@ -441,6 +443,17 @@ func (p *script) state() string {
 }
 
 func since(at time.Time) string { return "+" + at.Sub(epoch).String() }
+
+// nextTimer is when something is due that is not yet.
+func (p *script) nextTimer() time.Time {
+	next := engine.WakeAt(p.s)
+	for _, e := range engine.Open(p.s) {
+		if e.NotBefore.After(p.now) && (next.IsZero() || e.NotBefore.Before(next)) {
+			next = e.NotBefore
+		}
+	}
+	return next
+}
 
 // render prints the request of the open model call.
 func (p *script) render(t *testing.T) string {

@@ -197,7 +197,7 @@ func (p *planner) wake() {
 func (p *planner) closeUnbegun(code cairn.Code, why string) {
 	for _, a := range p.s.Asks {
 		if c, ok := p.open(a.Call); a.Kind == cairn.AskUnknown || (ok && !c.Stop) {
-			continue // the question stands, however the run ends; so do its hooks
+			continue // the question stands, however the run ends; and hooks run to their end
 		}
 		p.emit(cairn.AskResolved{Ask: a.ID, Status: cairn.AskCancelled, Comment: why})
 	}

@@ -61,7 +61,7 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 	if m.Window > 0 && p.s.promptEstimate(p.env)+out > m.Window && retry == nil && !p.s.Run.Compacted {
 		p.compact(max(0, (m.Window-out)*3/2-overhead(p.env)))
 	}
-	tokens := p.s.promptBound(p.env)
+	tokens := p.s.promptBound(p.env, name)
 	reserve := cairn.Rates{Input: m.Rates.Dearest(), Output: m.Rates.Output}.Cost(cairn.Usage{Input: tokens, Output: out})
 	if !p.afford(reserve) {
 		return
@@ -79,6 +79,7 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 	d := cairn.ModelRequested{Attempt: 1, Model: name, Purpose: purpose, Reserved: reserve, Tokens: tokens}
 	if retry != nil {
 		d.Attempt, d.Manifest = retry.Attempt+1, retry.Manifest
+		d.Manifest.Params.MaxOutput = out // of a fallback it may be another
 		p.about(p.s.effect(retry.Seq), d)
 		return
 	}

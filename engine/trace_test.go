@@ -63,6 +63,12 @@ func (p *script) fields(m map[string]any) string {
 func (p *script) value(key string, v any) string {
 	switch v := v.(type) {
 	case map[string]any:
+		if key == "args" || key == "plan" || key == "structured" { // what a tool means by its words is not ours to say
+			b, err := json.Marshal(v)
+			if err == nil {
+				return string(b)
+			}
+		}
 		if kind, ok := v["kind"].(string); ok && (key == "content" || key == "parts") {
 			b, err := json.Marshal(v)
 			if err == nil {

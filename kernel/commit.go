@@ -46,9 +46,10 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 		o.nudge()
 		return false, err
 	}
+	now := o.k.o.Now()
 	c := journal.Commit{
-		Claim: o.claim, Frame: frame, Taken: b.taken, Open: open, Close: closed, WakeAt: engine.WakeAt(s),
-		Fold: engine.Version, Busy: busy(s, o.k.o.Now()), Release: release,
+		Claim: o.claim, Frame: frame, Taken: b.taken, Open: open, Close: closed, WakeAt: timer(s, now),
+		Fold: engine.Version, Busy: busy(s, now), Release: release,
 	}
 	if len(events) > 0 {
 		sum := s.Summary()
@@ -80,6 +81,9 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 func (o *owner) dropOutcomes(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for _, in := range o.done[:n] {
+		delete(o.once, effectOf(in.Data))
+	}
 	o.done = o.done[n:]
 	if len(o.done) == 0 {
 		o.done = nil
@@ -88,11 +92,13 @@ func (o *owner) dropOutcomes(n int) {
 
 // idle says whether the claim can be let go: nothing is under way, nothing was
 // learnt beyond this batch, and nothing is to be begun before a timer or an input.
+// A model call is not left open without being begun: the next owner would have to
+// take it for lost.
 func (o *owner) idle(s engine.State, outcomes int) bool {
 	o.mu.Lock()
 	open := len(o.begun) > 0 || len(o.done) > outcomes
 	o.mu.Unlock()
-	return !open && (o.k.draining() || !busy(s, o.k.o.Now()))
+	return !open && (s.Model == nil || s.Model.Waiting) && (o.k.draining() || !busy(s, o.k.o.Now()))
 }
 
 // asks keeps the rows of asks in step with the events.

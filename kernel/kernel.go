@@ -46,6 +46,7 @@ type Kernel struct {
 	late    sync.WaitGroup // performers of sessions that are no longer ours
 	drain   chan struct{}
 	drained sync.Once
+	stopped chan struct{} // closed when Run returns
 	fatal   chan error
 }
 
@@ -72,13 +73,14 @@ func New(j *journal.Journal, h Host, live *Live, o Options) *Kernel {
 	return &Kernel{
 		j: j, host: h, live: live, o: o, owners: map[cairn.SessionKey]*owner{},
 		cache: stateCache{max: o.CacheBytes}, slots: make(chan struct{}, o.MaxSessions),
-		drain: make(chan struct{}), fatal: make(chan error, 1),
+		drain: make(chan struct{}), stopped: make(chan struct{}), fatal: make(chan error, 1),
 	}
 }
 
 // Run works until ctx is done, Drain is called, or the store gives up; then it
-// returns when everything it started has stopped.
+// returns when everything it started has stopped. It is called once.
 func (k *Kernel) Run(ctx context.Context) error {
+	defer close(k.stopped)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := k.join(ctx); err != nil {
@@ -87,12 +89,14 @@ func (k *Kernel) Run(ctx context.Context) error {
 	var services sync.WaitGroup
 	services.Go(func() { k.beat(ctx) })
 	services.Go(func() { k.mail(ctx) })
-	services.Go(func() { k.claim(ctx) })
+	claimed := make(chan struct{})
+	services.Go(func() { defer close(claimed); k.claim(ctx) })
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-k.fatal:
 	case <-k.drain:
+		<-claimed // what was claimed last is let go like the rest
 		k.work.Wait()
 	}
 	cancel(err)
@@ -102,15 +106,13 @@ func (k *Kernel) Run(ctx context.Context) error {
 	return err
 }
 
-// Drain starts nothing new, waits until what is under way is recorded, and makes
-// Run return. When ctx is done first, what is still under way is stopped, and
-// how it stopped is recorded.
+// Drain starts nothing new, waits until what is under way is recorded, and
+// returns with Run. When ctx is done first, what is still under way is stopped,
+// and how it stopped is recorded.
 func (k *Kernel) Drain(ctx context.Context) {
 	k.drained.Do(func() { close(k.drain) })
-	done := make(chan struct{})
-	go func() { k.work.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-k.stopped:
 		return
 	case <-ctx.Done():
 	}
@@ -119,7 +121,7 @@ func (k *Kernel) Drain(ctx context.Context) {
 		o.stopPerformers(errDraining)
 	}
 	k.mu.Unlock()
-	<-done
+	<-k.stopped
 }
 
 var (

@@ -34,17 +34,24 @@ type owner struct {
 	missing *cairn.Error // why the definition cannot be had
 	h       history
 	snapped cairn.Seq
+	looked  time.Time // when perform last looked what is due
+	// taken says that the takeover is recorded and nobody else has owned the session
+	// since: what is open and not under way here was not begun by anyone.
+	taken bool
 
-	wake   chan struct{} // cap 1: something is to be looked at
-	mu     sync.Mutex
-	begun  map[cairn.EffectID]*performer
-	done   []cairn.Input // outcomes, in the order they came
+	wake  chan struct{} // cap 1: something is to be looked at
+	mu    sync.Mutex
+	begun map[cairn.EffectID]*performer
+	done  []cairn.Input // outcomes, in the order they came
+	// once are the calls begun here that must not be repeated and whose outcome is
+	// not recorded: it is owed to the session, whoever owns it.
+	once   map[cairn.EffectID]bool
 	fenced bool
 	mail   bool // the inbox may hold something
 }
 
 func newOwner(k *Kernel, c journal.Claim) *owner {
-	return &owner{k: k, claim: c, key: c.Session, wake: make(chan struct{}, 1), begun: map[cairn.EffectID]*performer{}, mail: true}
+	return &owner{k: k, claim: c, key: c.Session, wake: make(chan struct{}, 1), begun: map[cairn.EffectID]*performer{}, once: map[cairn.EffectID]bool{}, mail: true}
 }
 
 func (o *owner) ring() {
@@ -120,9 +127,7 @@ func (o *owner) run(ctx context.Context) {
 
 // again claims the session that this process owns under a new epoch.
 func (o *owner) again(ctx context.Context) error {
-	o.k.mu.Lock()
-	l := o.k.lease
-	o.k.mu.Unlock()
+	l := journal.Lease{ID: o.claim.Lease} // with a new one, it is another owner's by now
 	claims, err := o.k.j.Claim(ctx, l, journal.Filter{Fold: engine.Version, Again: &o.key}, 1)
 	if err != nil {
 		return err
@@ -130,6 +135,9 @@ func (o *owner) again(ctx context.Context) error {
 	if len(claims) != 1 {
 		return journal.ErrFenced
 	}
+	// If the history has grown, it was by the commit in question, and the first one
+	// recorded the takeover.
+	o.taken = claims[0].Epoch == o.claim.Epoch+1 && (o.taken || claims[0].Next > o.claim.Next)
 	o.claim = claims[0]
 	o.s, o.h = engine.State{}, history{}
 	return nil
@@ -140,17 +148,20 @@ func (o *owner) drive(ctx context.Context) error {
 	if err := o.load(ctx); err != nil {
 		return err
 	}
+	var own []cairn.Input
 	o.mu.Lock()
 	o.mail = true
-	taking := cairn.Takeover{Epoch: o.claim.Epoch}
-	for id := range o.begun {
-		taking.Held = append(taking.Held, id)
-	}
-	for _, in := range o.done {
-		taking.Held = append(taking.Held, effectOf(in.Data))
+	if !o.taken {
+		taking := cairn.Takeover{Epoch: o.claim.Epoch}
+		for id := range o.begun {
+			taking.Held = append(taking.Held, id)
+		}
+		for _, in := range o.done {
+			taking.Held = append(taking.Held, effectOf(in.Data))
+		}
+		own = append(own, o.input(taking))
 	}
 	o.mu.Unlock()
-	own := []cairn.Input{o.input(taking)}
 	for {
 		b, err := o.gather(ctx, own)
 		if err != nil {
@@ -163,6 +174,7 @@ func (o *owner) drive(ctx context.Context) error {
 		if err != nil || released {
 			return err
 		}
+		o.taken = true
 		own = o.perform(ctx)
 		if len(own) > 0 {
 			continue
@@ -182,6 +194,7 @@ func (o *owner) load(ctx context.Context) error {
 	o.s, o.h = engine.State{}, history{from: 1}
 	if s, h, ok := o.k.cache.take(o.key); ok && s.Seq+1 <= o.claim.Next {
 		o.s, o.h = s, h
+	} else if o.claim.Next == 1 { // a new session: there is nothing to read
 	} else if snap, err := o.k.j.Snapshot(ctx, o.key, engine.Version); err == nil && snap.Seq < o.claim.Next {
 		if json.Unmarshal(snap.Data, &o.s) != nil || o.s.Seq != snap.Seq { // a cache: the log is the truth
 			o.s = engine.State{}
@@ -190,15 +203,17 @@ func (o *owner) load(ctx context.Context) error {
 		}
 	}
 	o.snapped = o.s.Seq
-	for e, err := range o.k.j.Events(ctx, o.key, o.s.Seq) {
-		if err != nil {
-			return err
+	if o.s.Seq+1 < o.claim.Next {
+		for e, err := range o.k.j.Events(ctx, o.key, o.s.Seq) {
+			if err != nil {
+				return err
+			}
+			if e.Seq >= o.claim.Next {
+				break
+			}
+			o.s = engine.Fold(o.s, e)
+			o.h.add([]cairn.Event{e})
 		}
-		if e.Seq >= o.claim.Next {
-			break
-		}
-		o.s = engine.Fold(o.s, e)
-		o.h.add([]cairn.Event{e})
 	}
 	if o.s.Seq+1 != o.claim.Next {
 		return cairn.Errorf(cairn.CodeInternal, "history of %s ends at %d, its head says %d", o.key, o.s.Seq, o.claim.Next-1)
@@ -283,7 +298,7 @@ func (o *owner) wait(ctx context.Context) error {
 		}
 	}
 	d := inboxPoll
-	if at := engine.WakeAt(o.s); !at.IsZero() {
+	if at := timer(o.s, o.looked); !at.IsZero() {
 		d = min(d, max(0, at.Sub(o.k.o.Now())))
 	}
 	t := time.NewTimer(d)

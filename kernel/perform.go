@@ -31,6 +31,18 @@ func busy(s engine.State, now time.Time) bool {
 	return false
 }
 
+// timer is when something is due that is not due now: the engine has to be told
+// the time, or an effect is to be begun. Zero: nothing is timed.
+func timer(s engine.State, now time.Time) time.Time {
+	at := engine.WakeAt(s)
+	for _, e := range engine.Open(s) {
+		if !e.Hold && e.NotBefore.After(now) && (at.IsZero() || e.NotBefore.Before(at)) {
+			at = e.NotBefore
+		}
+	}
+	return at
+}
+
 // perform begins what is open and not under way, stops what is no longer wanted,
 // and returns what has to be stepped before anything else.
 func (o *owner) perform(ctx context.Context) []cairn.Input {
@@ -38,6 +50,7 @@ func (o *owner) perform(ctx context.Context) []cairn.Input {
 	open := engine.Open(o.s)
 	wanted := make(map[cairn.EffectID]int, len(open))
 	now := o.k.o.Now()
+	o.looked = now
 	for _, e := range open {
 		wanted[e.ID] = e.Attempt
 		o.mu.Lock()
@@ -60,6 +73,9 @@ func (o *owner) perform(ctx context.Context) []cairn.Input {
 		case o.started(e):
 			o.begin(ctx, e)
 		case e.Hold, e.NotBefore.After(now), o.k.draining():
+			if e.Kind == cairn.EffectModel { // see idle
+				own = append(own, o.input(neverBegun(e)))
+			}
 		case !o.k.mayAct():
 			o.k.o.Logger.Warn("the lease is not certain to hold; nothing is begun", "session", o.key)
 		case e.Kind == cairn.EffectTool && e.Tool.MustStart:
@@ -134,6 +150,9 @@ func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 	p := &performer{effect: e, cancel: cancel}
 	o.mu.Lock()
 	o.begun[e.ID] = p
+	if e.Kind == cairn.EffectTool && !e.Tool.Class.Repeatable() {
+		o.once[e.ID] = true
+	}
 	o.mu.Unlock()
 	o.k.late.Go(func() {
 		defer cancel(nil)
@@ -162,8 +181,20 @@ func (o *owner) learn(ctx context.Context, p *performer, out cairn.InputData) {
 		o.ring()
 		return
 	}
-	t, ok := out.(cairn.ToolOutcome)
-	if !ok || p.effect.Tool.Class.Repeatable() || ctx.Err() != nil {
+	if p.effect.Kind == cairn.EffectModel { // what it was saying is said by another now
+		o.k.live.Advance(o.key, 0, p.effect.ID)
+	}
+	o.owe(ctx, in)
+}
+
+// owe delivers the outcome of a call that must not be repeated to whoever has the
+// session now; other outcomes do not matter there.
+func (o *owner) owe(ctx context.Context, in cairn.Input) {
+	t, ok := in.Data.(cairn.ToolOutcome)
+	o.mu.Lock()
+	ok = ok && o.once[t.Effect]
+	o.mu.Unlock()
+	if !ok || ctx.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -175,8 +206,9 @@ func (o *owner) learn(ctx context.Context, p *performer, out cairn.InputData) {
 }
 
 // abandon lets go of a session that is lost: effects that can be repeated are
-// stopped, the others are awaited and reported.
-func (o *owner) abandon(context.Context) {
+// stopped, the others are awaited and reported, like those whose outcome was
+// learnt and not recorded.
+func (o *owner) abandon(ctx context.Context) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.fenced = true
@@ -185,6 +217,10 @@ func (o *owner) abandon(context.Context) {
 			p.halt(errFenced)
 		}
 	}
+	for _, in := range o.done {
+		o.k.late.Go(func() { o.owe(ctx, in) })
+	}
+	o.done = nil
 }
 
 // do performs one attempt. A panic of a performer is an outcome like any other.

@@ -213,7 +213,7 @@ func TestGuardEnds(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
-			d := model.Guard(player(test.steps), model.GuardOptions{})
+			d := model.Guard(test.steps, model.GuardOptions{})
 			got := observe(ctx, t, ender{d, func() { test.end(cancel) }})
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)

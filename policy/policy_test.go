@@ -36,85 +36,132 @@ func TestDecide(t *testing.T) {
 		"no rules": {cairn.Policy{}, "read", `{}`, want{"allow", ""}},
 		"default":  {cairn.Policy{Default: "ask"}, "read", `{}`, want{"ask", "default: ask"}},
 		"allow list without a default does not ask": {
-			cairn.Policy{Allow: []string{"read"}}, "write", `{}`, want{"allow", ""}},
+			cairn.Policy{Allow: []string{"read"}}, "write", `{}`, want{"allow", ""},
+		},
 		"allow list with a default": {
-			cairn.Policy{Allow: []string{"read"}, Default: "deny"}, "write", `{}`, want{"deny", "default: deny"}},
+			cairn.Policy{Allow: []string{"read"}, Default: "deny"}, "write", `{}`, want{"deny", "default: deny"},
+		},
 		"the strictest wins, not the longest": {
 			cairn.Policy{Allow: []string{"bash:command=ls -l /tmp"}, Ask: []string{"bash:ls*"}, Deny: []string{"ba*"}},
-			"bash", `{"command":"ls -l /tmp"}`, want{"deny", "deny: ba*"}},
+			"bash", `{"command":"ls -l /tmp"}`,
+			want{"deny", "deny: ba*"},
+		},
 		"ask before allow": {
-			cairn.Policy{Allow: []string{"bash"}, Ask: []string{"bash:ls*"}}, "bash", `{"command":"ls"}`, want{"ask", "ask: bash:ls*"}},
+			cairn.Policy{Allow: []string{"bash"}, Ask: []string{"bash:ls*"}}, "bash", `{"command":"ls"}`, want{"ask", "ask: bash:ls*"},
+		},
 		"first of a list is named": {
-			cairn.Policy{Deny: []string{"b*", "bash"}}, "bash", `{}`, want{"deny", "deny: b*"}},
+			cairn.Policy{Deny: []string{"b*", "bash"}}, "bash", `{}`, want{"deny", "deny: b*"},
+		},
 		"other tool": {cairn.Policy{Deny: []string{"bash"}}, "bash2", `{}`, want{"allow", ""}},
 		"one string": {
-			cairn.Policy{Deny: []string{"bash:git push --force*"}}, "bash", `{"command":"git push --force origin"}`,
-			want{"deny", "deny: bash:git push --force*"}},
+			cairn.Policy{Deny: []string{"bash:git push --force*"}},
+			"bash", `{"command":"git push --force origin"}`,
+			want{"deny", "deny: bash:git push --force*"},
+		},
 		"one string among other fields": {
-			cairn.Policy{Allow: []string{"bash:ls*"}, Default: "ask"}, "bash", `{"command":"ls","timeout":5}`,
-			want{"allow", "allow: bash:ls*"}},
+			cairn.Policy{Allow: []string{"bash:ls*"}, Default: "ask"},
+			"bash", `{"command":"ls","timeout":5}`,
+			want{"allow", "allow: bash:ls*"},
+		},
 		"a second string does not hide the first from a deny": {
-			cairn.Policy{Deny: []string{"bash:git push*"}}, "bash", `{"command":"git push","note":"x"}`,
-			want{"deny", "deny: bash:git push*"}},
+			cairn.Policy{Deny: []string{"bash:git push*"}},
+			"bash", `{"command":"git push","note":"x"}`,
+			want{"deny", "deny: bash:git push*"},
+		},
 		"a second string takes the permission away": {
-			cairn.Policy{Allow: []string{"bash:ls*"}, Default: "ask"}, "bash", `{"command":"rm","note":"ls"}`,
-			want{"ask", "default: ask"}},
+			cairn.Policy{Allow: []string{"bash:ls*"}, Default: "ask"},
+			"bash", `{"command":"rm","note":"ls"}`,
+			want{"ask", "default: ask"},
+		},
 		"whole arguments": {
-			cairn.Policy{Deny: []string{`sql:*"limit":1000*`}}, "sql", `{"limit":1000,"q":"select 1"}`,
-			want{"deny", `deny: sql:*"limit":1000*`}},
+			cairn.Policy{Deny: []string{`sql:*"limit":1000*`}},
+			"sql", `{"limit":1000,"q":"select 1"}`,
+			want{"deny", `deny: sql:*"limit":1000*`},
+		},
 		"escapes are decoded": {
-			cairn.Policy{Deny: []string{"bash:command=rm *"}}, "bash", `{"command":"\u0072\u006d -rf /"}`,
-			want{"deny", "deny: bash:command=rm *"}},
+			cairn.Policy{Deny: []string{"bash:command=rm *"}},
+			"bash", `{"command":"\u0072\u006d -rf /"}`,
+			want{"deny", "deny: bash:command=rm *"},
+		},
 		"escaped name": {
-			cairn.Policy{Deny: []string{"bash:command=rm *"}}, "bash", `{"\u0063ommand":"rm -rf /"}`,
-			want{"deny", "deny: bash:command=rm *"}},
+			cairn.Policy{Deny: []string{"bash:command=rm *"}},
+			"bash", `{"\u0063ommand":"rm -rf /"}`,
+			want{"deny", "deny: bash:command=rm *"},
+		},
 		"name in another case": {
-			cairn.Policy{Deny: []string{"bash:command=rm *"}}, "bash", `{"Command":"rm -rf /"}`,
-			want{"deny", "deny: bash:command=rm *"}},
+			cairn.Policy{Deny: []string{"bash:command=rm *"}},
+			"bash", `{"Command":"rm -rf /"}`,
+			want{"deny", "deny: bash:command=rm *"},
+		},
 		"name in another case is not allowed": {
-			cairn.Policy{Allow: []string{"bash:command=ls"}, Default: "deny"}, "bash", `{"Command":"rm","command":"ls"}`,
-			want{"deny", "default: deny"}},
+			cairn.Policy{Allow: []string{"bash:command=ls"}, Default: "deny"},
+			"bash", `{"Command":"rm","command":"ls"}`,
+			want{"deny", "default: deny"},
+		},
 		"white space": {
-			cairn.Policy{Deny: []string{"bash:git push --force*"}}, "bash", `{"command":"  git \t push\n--force"}`,
-			want{"deny", "deny: bash:git push --force*"}},
+			cairn.Policy{Deny: []string{"bash:git push --force*"}},
+			"bash", `{"command":"  git \t push\n--force"}`,
+			want{"deny", "deny: bash:git push --force*"},
+		},
 		"number": {
-			cairn.Policy{Ask: []string{"refund:amount=1000"}}, "refund", `{"amount":1e3}`, want{"ask", "ask: refund:amount=1000"}},
+			cairn.Policy{Ask: []string{"refund:amount=1000"}}, "refund", `{"amount":1e3}`, want{"ask", "ask: refund:amount=1000"},
+		},
 		"two arguments, both": {
-			cairn.Policy{Ask: []string{"refund:amount=????*,currency=USD"}}, "refund", `{"amount":5000,"currency":"USD"}`,
-			want{"ask", "ask: refund:amount=????*,currency=USD"}},
+			cairn.Policy{Ask: []string{"refund:amount=????*,currency=USD"}},
+			"refund", `{"amount":5000,"currency":"USD"}`,
+			want{"ask", "ask: refund:amount=????*,currency=USD"},
+		},
 		"two arguments, one": {
-			cairn.Policy{Ask: []string{"refund:amount=????*,currency=USD"}}, "refund", `{"amount":50,"currency":"USD"}`, want{"allow", ""}},
+			cairn.Policy{Ask: []string{"refund:amount=????*,currency=USD"}}, "refund", `{"amount":50,"currency":"USD"}`, want{"allow", ""},
+		},
 		"comma in a glob": {
-			cairn.Policy{Ask: []string{"say:text=hello, world"}}, "say", `{"text":"hello, world"}`, want{"ask", "ask: say:text=hello, world"}},
+			cairn.Policy{Ask: []string{"say:text=hello, world"}}, "say", `{"text":"hello, world"}`, want{"ask", "ask: say:text=hello, world"},
+		},
 		"nested": {
-			cairn.Policy{Deny: []string{"order:ship.country=X?"}}, "order", `{"ship":{"country":"XY"}}`, want{"deny", "deny: order:ship.country=X?"}},
+			cairn.Policy{Deny: []string{"order:ship.country=X?"}}, "order", `{"ship":{"country":"XY"}}`, want{"deny", "deny: order:ship.country=X?"},
+		},
 		"name with a dot": {
-			cairn.Policy{Deny: []string{"order:ship.country=XY"}}, "order", `{"ship.country":"XY"}`, want{"deny", "deny: order:ship.country=XY"}},
+			cairn.Policy{Deny: []string{"order:ship.country=XY"}}, "order", `{"ship.country":"XY"}`, want{"deny", "deny: order:ship.country=XY"},
+		},
 		"one of an array is enough to deny": {
-			cairn.Policy{Deny: []string{"mail:to=*@evil.example"}}, "mail", `{"to":["a@good.example","b@evil.example"]}`,
-			want{"deny", "deny: mail:to=*@evil.example"}},
+			cairn.Policy{Deny: []string{"mail:to=*@evil.example"}},
+			"mail", `{"to":["a@good.example","b@evil.example"]}`,
+			want{"deny", "deny: mail:to=*@evil.example"},
+		},
 		"all objects of an array must be allowed": {
-			cairn.Policy{Allow: []string{"buy:items.sku=A*"}, Default: "deny"}, "buy", `{"items":[{"sku":"A1"},{"sku":"B1"}]}`,
-			want{"deny", "default: deny"}},
+			cairn.Policy{Allow: []string{"buy:items.sku=A*"}, Default: "deny"},
+			"buy", `{"items":[{"sku":"A1"},{"sku":"B1"}]}`,
+			want{"deny", "default: deny"},
+		},
 		"all objects of an array are allowed": {
-			cairn.Policy{Allow: []string{"buy:items.sku=A*"}, Default: "deny"}, "buy", `{"items":[{"sku":"A1"},{"sku":"A2"}]}`,
-			want{"allow", "allow: buy:items.sku=A*"}},
+			cairn.Policy{Allow: []string{"buy:items.sku=A*"}, Default: "deny"},
+			"buy", `{"items":[{"sku":"A1"},{"sku":"A2"}]}`,
+			want{"allow", "allow: buy:items.sku=A*"},
+		},
 		"an empty array is not allowed": {
-			cairn.Policy{Allow: []string{"buy:items.sku=A*"}, Default: "deny"}, "buy", `{"items":[]}`, want{"deny", "default: deny"}},
+			cairn.Policy{Allow: []string{"buy:items.sku=A*"}, Default: "deny"}, "buy", `{"items":[]}`, want{"deny", "default: deny"},
+		},
 		"missing argument meets no deny": {
-			cairn.Policy{Deny: []string{"mail:cc=*"}}, "mail", `{"to":"a"}`, want{"allow", ""}},
+			cairn.Policy{Deny: []string{"mail:cc=*"}}, "mail", `{"to":"a"}`, want{"allow", ""},
+		},
 		"missing argument meets no allow": {
-			cairn.Policy{Allow: []string{"mail:cc=*"}, Default: "deny"}, "mail", `{"to":"a"}`, want{"deny", "default: deny"}},
+			cairn.Policy{Allow: []string{"mail:cc=*"}, Default: "deny"}, "mail", `{"to":"a"}`, want{"deny", "default: deny"},
+		},
 		"unreadable arguments deny": {
-			cairn.Policy{Deny: []string{"bash:rm*"}, Allow: []string{"bash"}}, "bash", `{"command":`, want{"deny", "deny: bash:rm*"}},
+			cairn.Policy{Deny: []string{"bash:rm*"}, Allow: []string{"bash"}}, "bash", `{"command":`, want{"deny", "deny: bash:rm*"},
+		},
 		"a key twice is unreadable": {
-			cairn.Policy{Deny: []string{"bash:command=rm*"}}, "bash", `{"command":"ls","command":"rm"}`, want{"deny", "deny: bash:command=rm*"}},
+			cairn.Policy{Deny: []string{"bash:command=rm*"}}, "bash", `{"command":"ls","command":"rm"}`, want{"deny", "deny: bash:command=rm*"},
+		},
 		"unreadable arguments are not allowed": {
-			cairn.Policy{Allow: []string{"bash:*"}, Default: "ask"}, "bash", `{`, want{"ask", "default: ask"}},
+			cairn.Policy{Allow: []string{"bash:*"}, Default: "ask"}, "bash", `{`, want{"ask", "default: ask"},
+		},
 		"a literal star": {
-			cairn.Policy{Deny: []string{`bash:rm \*`}}, "bash", `{"command":"rm x"}`, want{"allow", ""}},
+			cairn.Policy{Deny: []string{`bash:rm \*`}}, "bash", `{"command":"rm x"}`, want{"allow", ""},
+		},
 		"line ends": {
-			cairn.Policy{Deny: []string{`bash:*rm -rf*`}}, "bash", `{"command":"ls\nrm -rf /"}`, want{"deny", "deny: bash:*rm -rf*"}},
+			cairn.Policy{Deny: []string{`bash:*rm -rf*`}}, "bash", `{"command":"ls\nrm -rf /"}`, want{"deny", "deny: bash:*rm -rf*"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -49,7 +49,7 @@ func (c *Catalog) Check(a *cairn.Agent, tools []cairn.ToolSpec, session cairn.Se
 	if err != nil {
 		return refuse("cannot be checked: the schema of the tool is broken: %v", err)
 	}
-	if why := fits(schema, canonical); why != "" {
+	if why := fits(schema, object); why != "" {
 		return refuse("do not fit its schema: %s", why)
 	}
 	check := cairn.Check{Args: canonical}
@@ -59,12 +59,14 @@ func (c *Catalog) Check(a *cairn.Agent, tools []cairn.ToolSpec, session cairn.Se
 		}
 	}
 	check.Verdict, check.Rule = def.rules.Decide(tool, canonical)
-	check.Digest, err = action{
-		Tool: tool, Definition: spec.Digest, Arguments: canonical, Principal: session, Target: targetOf(a, spec.Source),
-	}.digest()
+	bound, err := action{
+		Arguments: canonical, Definition: spec.Digest, Principal: principal{session.ID, session.Tenant},
+		Target: targetOf(a, spec.Source), Tool: tool,
+	}.canonical()
 	if err != nil { // everything in it was encoded before
 		return refuse("cannot be bound to an approval: %v", err)
 	}
+	check.Digest = cairn.DigestOf(bound)
 	return check
 }
 
@@ -86,7 +88,11 @@ func (c *Catalog) CheckOutput(a *cairn.Agent, text string) string {
 	if err != nil {
 		return fmt.Sprintf("the answer must be one JSON value and nothing else, no prose and no code fence: %v", err)
 	}
-	if why := fits(def.output, canonical); why != "" {
+	v, err := decodeValue(canonical)
+	if err != nil { // it was decoded before
+		return "the answer cannot be read: " + err.Error()
+	}
+	if why := fits(def.output, v); why != "" {
 		return "the answer does not fit the schema: " + why
 	}
 	return ""

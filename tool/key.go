@@ -46,25 +46,31 @@ func decodeObject(args []byte) (map[string]any, error) {
 	return object, nil
 }
 
-// action is what an approval is bound to.
+// action is what an approval is bound to. Its fields stand in the order of their
+// names, and nothing in it is escaped for HTML: with canonical arguments its
+// encoding is canonical as it is.
 type action struct {
-	Tool       string           `json:"tool"`
-	Definition cairn.Digest     `json:"definition"`
-	Arguments  json.RawMessage  `json:"arguments"`
-	Principal  cairn.SessionKey `json:"principal"`
-	Target     string           `json:"target"`
+	Arguments  json.RawMessage `json:"arguments"`
+	Definition cairn.Digest    `json:"definition"`
+	Principal  principal       `json:"principal"`
+	Target     string          `json:"target"`
+	Tool       string          `json:"tool"`
 }
 
-// digest is the SHA-256 of the canonical JSON of the action.
-func (a action) digest() (cairn.Digest, error) {
-	b, err := json.Marshal(a)
-	if err != nil {
-		return "", err
+type principal struct {
+	Session cairn.SessionID `json:"session"`
+	Tenant  cairn.TenantID  `json:"tenant"`
+}
+
+// canonical is the canonical JSON of the action.
+func (a action) canonical() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(a); err != nil {
+		return nil, err
 	}
-	if b, err = cairn.Canonical(b); err != nil {
-		return "", err
-	}
-	return cairn.DigestOf(b), nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // targetOf names whom a call reaches, without credentials in headers or environment.

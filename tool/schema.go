@@ -76,22 +76,20 @@ func compileSchema(text []byte) (*jsonschema.Schema, error) {
 	}
 	schema, err := c.Compile(at)
 	if err != nil {
-		if v, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
-			return nil, fmt.Errorf("not a JSON Schema: %s", problems(v))
+		if s, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
+			if v, ok := errors.AsType[*jsonschema.ValidationError](s.Err); ok {
+				return nil, fmt.Errorf("not a JSON Schema: %s", problems(v))
+			}
 		}
 		return nil, errors.New(strings.ReplaceAll(err.Error(), at, "schema"))
 	}
 	return schema, nil
 }
 
-// fits says why JSON text does not fit the schema, in a few words that a model
-// can act on; empty: it does.
-func fits(schema *jsonschema.Schema, text []byte) string {
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		return "not valid JSON: " + err.Error()
-	}
-	err = schema.Validate(v)
+// fits says why decoded JSON, its numbers as json.Number, does not fit the schema,
+// in a few words that a model can act on; empty: it does.
+func fits(schema *jsonschema.Schema, v any) string {
+	err := schema.Validate(v)
 	if err == nil {
 		return ""
 	}
@@ -101,16 +99,22 @@ func fits(schema *jsonschema.Schema, text []byte) string {
 	return err.Error()
 }
 
+// problems says what is wrong, without the schema's structure around it.
 func problems(v *jsonschema.ValidationError) string {
 	var all []string
-	for _, unit := range v.BasicOutput().Errors {
+	var walk func(*jsonschema.ValidationError)
+	walk = func(v *jsonschema.ValidationError) {
+		for _, cause := range v.Causes {
+			walk(cause)
+		}
+		if len(v.Causes) > 0 {
+			return
+		}
+		unit := v.BasicOutput() // of an error without causes: itself
 		if unit.Error == nil {
-			continue
+			return
 		}
 		text := unit.Error.String()
-		if text == "" || text == "validation failed" { // a mere group of the problems below it
-			continue
-		}
 		if unit.InstanceLocation != "" {
 			text = "at " + unit.InstanceLocation + ": " + text
 		}
@@ -118,6 +122,7 @@ func problems(v *jsonschema.ValidationError) string {
 			all = append(all, text)
 		}
 	}
+	walk(v)
 	if len(all) == 0 {
 		return "it does not fit the schema"
 	}

@@ -135,7 +135,11 @@ func (c *Catalog) checkHook(path string, h cairn.Hook, tools []cairn.ToolSpec, c
 	if err != nil {
 		return &cairn.FieldError{Path: path + ".tool", Problem: err.Error()}
 	}
-	if why := fits(schema, args); why != "" {
+	v, err := decodeValue(args)
+	if err != nil {
+		return &cairn.FieldError{Path: path + ".arguments", Problem: "not JSON"}
+	}
+	if why := fits(schema, v); why != "" {
 		return &cairn.FieldError{Path: path + ".arguments", Problem: why}
 	}
 	return nil

@@ -2,7 +2,7 @@
 // commit costs next to one fdatasync on a growing file, and how many full
 // commits (frame, inbox input, list row) a second it takes from many sessions.
 //
-//	go run ./bench/journal [-dir .] [-for 5s] [-json]
+//	go run ./bench/journal [-dir .] [-for 5s] [-sessions 64,200,1000] [-json]
 //
 // All figures are of synchronous=FULL: what is counted survives a power cut as
 // far as the device keeps its promises.

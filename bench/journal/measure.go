@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/journal/sqlite"
@@ -33,7 +31,7 @@ func rawSync(dir string, length time.Duration) (_ latency, err error) {
 		if _, err := f.Write(block); err != nil {
 			return latency{}, err
 		}
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		if err := flush(f); err != nil {
 			return latency{}, err
 		}
 		took = append(took, time.Since(start))

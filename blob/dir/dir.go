@@ -237,7 +237,7 @@ func (d *Dir) Get(ctx context.Context, t cairn.TenantID, digest cairn.Digest, ma
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

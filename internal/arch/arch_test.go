@@ -294,3 +294,31 @@ func TestSkipsAreListed(t *testing.T) {
 		}
 	}
 }
+
+// TestGuaranteesNameRealTests: a promise without its test is none.
+func TestGuaranteesNameRealTests(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "guarantees.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, word := range strings.Split(string(b), "`") {
+		if strings.HasPrefix(word, "Test") && !strings.ContainsAny(word, " \n|") {
+			named[word] = true
+		}
+	}
+	if len(named) < 20 {
+		t.Fatalf("only %d tests are named: the table is not read", len(named))
+	}
+	for _, s := range sources(t) {
+		for _, d := range s.ast.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.test {
+				delete(named, f.Name.Name)
+			}
+		}
+	}
+	for name := range named {
+		t.Errorf("docs/guarantees.md names %s, which does not exist", name)
+	}
+}

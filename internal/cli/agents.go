@@ -15,6 +15,7 @@ import (
 	"github.com/cairn-run/cairn"
 	v1 "github.com/cairn-run/cairn/api/v1"
 	"github.com/cairn-run/cairn/internal/config"
+	"github.com/cairn-run/cairn/policy"
 )
 
 func (a *app) agentsCommand() *cobra.Command {
@@ -37,7 +38,7 @@ func (a *app) agentsCommand() *cobra.Command {
 func (a *app) agents(ctx context.Context) error {
 	var list v1.AgentList
 	if !a.fresh() {
-		err := a.with(ctx, needStore, func(ctx context.Context, l *link) (err error) {
+		err := a.with(ctx, func(ctx context.Context, l *link) (err error) {
 			list, err = l.Agents(ctx)
 			return err
 		})
@@ -69,7 +70,7 @@ func (a *app) agent(ctx context.Context, name string, version cairn.Digest) erro
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there is no agent %q", name)
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		v, err := l.Agent(ctx, name, version)
 		if err != nil {
 			return err
@@ -108,7 +109,7 @@ func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 			return err
 		}
 		for _, name := range found {
-			f, err := config.ReadAgent(name)
+			f, err := readAgent(name)
 			if err != nil {
 				problems = append(problems, err)
 				continue
@@ -135,7 +136,7 @@ func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 			return err
 		}
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		for i, f := range files {
 			v, err := l.apply(ctx, f)
 			if err != nil {
@@ -157,6 +158,18 @@ func (a *app) printApplied(file string, v v1.Applied, word string) error {
 	return a.print(v, func(w io.Writer) {
 		fmt.Fprintf(w, "%s %s: %s %s\n", v.Name, a.out.dim(digest(v.Digest)), word, a.out.dim("("+file+")"))
 	})
+}
+
+// readAgent reads an agent file and checks what can be checked without a node.
+func readAgent(path string) (*config.File, error) {
+	f, err := config.ReadAgent(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policy.Compile(f.Agent.Policy); err != nil {
+		return nil, f.Locate(err)
+	}
+	return f, nil
 }
 
 // agentFiles are the agent files a path stands for. In a directory, other

@@ -35,7 +35,7 @@ func (a *app) asksCommand() *cobra.Command {
 func (a *app) asks(ctx context.Context, session string, status cairn.AskStatus) error {
 	var list v1.AskList
 	if !a.fresh() {
-		err := a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+		err := a.with(ctx, func(ctx context.Context, l *link) error {
 			q := client.AskQuery{Status: status, Limit: 1000}
 			if session != "" {
 				id, err := l.sessionOf(ctx, session)
@@ -168,7 +168,7 @@ func fileOrText(arg string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is only read
 	b, err := io.ReadAll(io.LimitReader(f, v1.MaxBody+1))
 	if err != nil {
 		return "", err
@@ -183,7 +183,7 @@ func (a *app) decideCommand(ctx context.Context, arg string, ans answer) error {
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		id, err := l.askOf(ctx, arg)
 		if err != nil {
 			return err
@@ -243,7 +243,7 @@ func (a *app) decide(ctx context.Context, l *link, id cairn.AskID, ans answer) (
 	case cairn.VerbEdit:
 		ask, err = l.Edit(ctx, id, v1.Edit{Args: ans.args, Digest: ans.digest, Comment: ans.comment}, key)
 	case cairn.VerbAnswer:
-		ask, err = l.Client.Answer(ctx, id, v1.Answer{Result: *ans.result, Comment: ans.comment}, key)
+		ask, err = l.Answer(ctx, id, v1.Answer{Result: *ans.result, Comment: ans.comment}, key)
 	default:
 		return ask, fmt.Errorf("no such answer: %q", ans.verb)
 	}

@@ -34,7 +34,7 @@ type app struct {
 // Run runs the command line and returns the exit code of the process.
 func Run(ctx context.Context, env Env) int {
 	if env.Location == nil {
-		env.Location = time.Local //nolint:gosmopolitan // people read the times
+		env.Location = time.Local
 	}
 	if env.Grace == 0 {
 		env.Grace = 1500 * time.Millisecond
@@ -203,7 +203,7 @@ func (a *app) logger(w io.Writer, level slog.Level, format string) *slog.Logger 
 	case format == "json":
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	case a.err.color:
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly}))
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -38,7 +38,7 @@ func (a *app) send(ctx context.Context, arg, text string, interrupt, follow, wai
 	}
 	var id cairn.SessionID
 	var last cairn.Seq
-	err = a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	err = a.with(ctx, func(ctx context.Context, l *link) error {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		var err error
@@ -91,7 +91,7 @@ func (a *app) control(ctx context.Context, action cairn.ControlAction, arg, reas
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		id, err := l.sessionOf(ctx, arg)

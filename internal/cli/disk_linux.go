@@ -36,7 +36,7 @@ func fileSystem(dir string) (name string, network bool, err error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return "", false, err
 	}
-	magic := uint32(s.Type) //nolint:gosec // the number has 32 bits on every architecture
+	magic := uint32(s.Type)
 	if fs, ok := fileSystems[magic]; ok {
 		return fs.name, fs.network, nil
 	}

@@ -17,7 +17,7 @@ func freeSpace(dir string) (int64, error) {
 	if err := windows.GetDiskFreeSpaceEx(p, &free, nil, nil); err != nil {
 		return 0, err
 	}
-	return int64(free), nil //nolint:gosec // no disk has 2⁶³ bytes
+	return int64(free), nil
 }
 
 // lockByte is the byte of the lock file that is locked; see journal/sqlite.
@@ -32,7 +32,7 @@ func isLocked(path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is only read
 	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{Offset: lockByte})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return true, nil

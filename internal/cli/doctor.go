@@ -23,7 +23,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the data directory, the store and the server",
-		Long:  "doctor looks at the data directory, its file system and free space, the flush of its disk, who holds it,\nwhether a server answers, the integrity of the store and the registered agents. It changes nothing.",
+		Long:  "doctor looks at the data directory, its file system and free space, the flush of its disk, who holds it,\nwhether a server answers, the integrity of the store and the registered agents. It changes nothing that is recorded.",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
@@ -78,8 +78,19 @@ func (a *app) doctor(ctx context.Context) error {
 	}
 	server, c := a.checkServer(ctx)
 	add(server)
-	if c != nil {
+	switch {
+	case c != nil:
 		add(a.checkAgents(ctx, c))
+	case server.Health == healthy && !a.fresh():
+		l, err := a.local(ctx, needStore)
+		if err != nil {
+			add(finding{"agents", broken, "the data directory cannot be opened: " + err.Error(), ""})
+			break
+		}
+		add(a.checkAgents(ctx, l.Client))
+		if err := l.close(); err != nil {
+			add(finding{"close", broken, err.Error(), ""})
+		}
 	}
 	bad := slices.ContainsFunc(found, func(f finding) bool { return f.Health == broken })
 	err := a.print(struct {

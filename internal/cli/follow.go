@@ -196,7 +196,7 @@ func (f *follower) take(ctx context.Context, item v1.StreamItem) (bool, error) {
 	if item.Event == nil {
 		return false, nil
 	}
-	if _, err := f.show(item.Event); err != nil {
+	if err := f.show(item.Event); err != nil {
 		return false, err
 	}
 	f.restless, f.rest = false, nil
@@ -211,18 +211,22 @@ func (f *follower) take(ctx context.Context, item v1.StreamItem) (bool, error) {
 }
 
 // show folds and prints an event.
-func (f *follower) show(wire *v1.Event) (cairn.Event, error) {
+func (f *follower) show(wire *v1.Event) error {
 	e, err := wire.Cairn()
 	if err != nil {
-		return e, fmt.Errorf("event %d: %w", wire.Seq, err)
+		return fmt.Errorf("event %d: %w", wire.Seq, err)
+	}
+	if e.Seq <= f.v.seq {
+		return nil // it was shown over another link
 	}
 	f.v.event(e)
 	switch {
 	case f.app.json:
 		if err := f.app.printJSON(wire); err != nil {
-			return e, err
+			return err
 		}
 	case !f.quiet:
+		f.screen.fresh(statusBar(f.v, f.app.Now(), f.screen.width(), f.app.err))
 		f.screen.lines(f.trace.lines(f.v, e)...)
 	}
 	switch d := e.Data.(type) {
@@ -235,7 +239,7 @@ func (f *follower) show(wire *v1.Event) (cairn.Event, error) {
 	case cairn.RunCompleted:
 		f.output = d.Output
 	}
-	return e, nil
+	return nil
 }
 
 // open says whether an ask is open as far as the stream has told.

@@ -3,7 +3,10 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,7 +131,7 @@ func (w *watcher) wait(t *testing.T, text string) {
 
 // started is a command that runs beside the test.
 type started struct {
-	stdout  bytes.Buffer
+	stdout  *watcher
 	stderr  *watcher
 	signals chan os.Signal
 	stdin   *io.PipeWriter
@@ -138,9 +141,9 @@ type started struct {
 // start starts a command; on a terminal if asked.
 func (w *workshop) start(terminal bool, args ...string) *started {
 	in, stdin := io.Pipe()
-	s := &started{stderr: newWatcher(), signals: make(chan os.Signal, 4), stdin: stdin, code: make(chan int, 1)}
+	s := &started{stdout: newWatcher(), stderr: newWatcher(), signals: make(chan os.Signal, 4), stdin: stdin, code: make(chan int, 1)}
 	env := w.env(args...)
-	env.Stdin, env.Stdout, env.Stderr, env.Signals = in, &s.stdout, s.stderr, s.signals
+	env.Stdin, env.Stdout, env.Stderr, env.Signals = in, s.stdout, s.stderr, s.signals
 	env.Terminal = cli.Terminal{In: terminal, Out: terminal, Err: terminal}
 	go func() { s.code <- cli.Run(context.Background(), env) }()
 	w.t.Cleanup(func() { _ = stdin.Close() })
@@ -197,19 +200,23 @@ func TestPerson(t *testing.T) {
 		want []string
 	}{
 		"approve": {
-			[]exchange{{choose, "what?"}, {choose, ""}, {choose, "y"}, {"result, JSON or text", `{"ok":true}`}}, 0,
+			[]exchange{{choose, "what?"}, {choose, ""}, {choose, "y"}, {"result, JSON or text", `{"ok":true}`}},
+			0,
 			[]string{`"amount": 70`, "in its own words: I refund you.", "type one of the letters", "approved by user:local", "answered by user:local", "Refunded."},
 		},
 		"reject": {
-			[]exchange{{choose, "n"}, {"reason", "too much"}}, 0,
+			[]exchange{{choose, "n"}, {"reason", "too much"}},
+			0,
 			[]string{`rejected by user:local "too much"`, "Then not."},
 		},
 		"edit": {
-			[]exchange{{choose, "e"}, {"arguments as JSON", "{amount}"}, {"arguments as JSON", `{"amount":7}`}, {"result, JSON or text", "done"}}, 0,
+			[]exchange{{choose, "e"}, {"arguments as JSON", "{amount}"}, {"arguments as JSON", `{"amount":7}`}, {"result, JSON or text", "done"}},
+			0,
 			[]string{"arguments are a JSON object", `approved with other arguments by user:local {"amount":7}`, "Refunded."},
 		},
 		"quit": {
-			[]exchange{{choose, "q"}}, cli.ExitWaiting,
+			[]exchange{{choose, "q"}},
+			cli.ExitWaiting,
 			[]string{"waits for 1 answer", "cairn approve ask_"},
 		},
 	} {
@@ -336,4 +343,69 @@ func TestTakeover(t *testing.T) {
 	if got := s.stdout.String(); got != "At last.\n" {
 		t.Errorf("answered %q\n%s", got, s.stderr)
 	}
+}
+
+// TestDrained: a process that is asked to stop records what is under way and
+// begins nothing new; what follows from it is carried on by the next one.
+func TestDrained(t *testing.T) {
+	t.Parallel()
+	tools := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
+	t.Cleanup(tools.Close)
+	w := newWorkshop(t, map[string]string{
+		"step.md":   "---\nname: step\nmodel: script/step\ntools: [{http: {name: look, method: GET, url: \"" + tools.URL + "\"}}]\n---\n",
+		"step.yaml": "replies: [{ delay: 1s, calls: [{ tool: look }] }, { text: Seen. }]\n",
+	})
+	s := w.start(false, "run", w.file("step.md"), "--input", "hi")
+	s.stderr.wait(t, "asked, step 1")
+	s.signals <- syscall.SIGTERM
+	s.ends(t, cli.ExitDetached)
+	code, stdout, stderr := w.run("attach", "last")
+	if code != 0 || stdout != "Seen.\n" {
+		t.Errorf("attach: code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestWait stays while an ask is open, until somebody else has answered.
+func TestWait(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, desk)
+	s := w.start(false, "run", w.file("desk.md"), "--input", "hi", "--wait")
+	s.stderr.wait(t, "may this call be made?")
+	if code, _, stderr := w.run("approve", "last"); code != 0 || strings.Contains(stderr, "no server") {
+		t.Fatalf("approve: code %d\n%s", code, stderr)
+	}
+	s.stderr.wait(t, "the client's to make")
+	if code, _, stderr := w.run("answer", "last", "done"); code != 0 {
+		t.Fatalf("answer: code %d\n%s", code, stderr)
+	}
+	s.ends(t, 0)
+	if got := s.stdout.String(); got != "Refunded.\n" {
+		t.Errorf("answered %q", got)
+	}
+}
+
+// TestFollowLogs looks on while a server works, until the session is over.
+func TestFollowLogs(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, desk)
+	server := w.start(false, "serve", "--listen", "")
+	server.stdout.wait(t, "  data ")
+	if code, _, stderr := w.run("run", w.file("desk.md"), "--input", "hi"); code != cli.ExitWaiting {
+		t.Fatalf("run: code %d\n%s", code, stderr)
+	}
+	logs := w.start(false, "logs", "last", "-f")
+	json := w.start(false, "logs", "last", "-f", "--json")
+	if code, _, stderr := w.run("cancel", "last"); code != 0 {
+		t.Fatalf("cancel: code %d\n%s", code, stderr)
+	}
+	logs.ends(t, 0)
+	json.ends(t, 0)
+	if got := logs.stdout.String(); strings.Count(got, "run     cancelled") != 1 {
+		t.Errorf("logs:\n%s", got)
+	}
+	if got := json.stdout.String(); strings.Count(got, `"type":"run.cancelled"`) != 1 {
+		t.Errorf("logs --json:\n%s", got)
+	}
+	server.signals <- syscall.SIGTERM
+	server.ends(t, 0)
 }

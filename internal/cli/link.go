@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cairn-run/cairn"
@@ -146,16 +147,24 @@ func (l *link) carried(s cairn.SessionID) {
 	l.app.note("recorded; no server is running: cairn serve, or cairn attach %s, will carry it out", s)
 }
 
-// with runs a command over a link. An interrupt ends it.
-func (a *app) with(ctx context.Context, n need, do func(context.Context, *link) error) (err error) {
+// with runs a command that looks or delivers over a link. An interrupt ends it.
+func (a *app) with(ctx context.Context, do func(context.Context, *link) error) (err error) {
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
-	l, err := a.connect(ctx, n)
+	l, err := a.connect(ctx, needStore)
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	return do(ctx, l)
+	return interrupted(ctx, do(ctx, l))
+}
+
+// interrupted says that a command ended because somebody wanted it to.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return &exit{ExitTemporary, fmt.Errorf("interrupted: %w", err)}
+	}
+	return err
 }
 
 // interruptible returns a context that the first signal cancels.
@@ -170,7 +179,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, context.Cance
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, func() { cancel(); <-done }
+	return ctx, sync.OnceFunc(func() { cancel(); <-done })
 }
 
 // storedToken is the token of the data directory; empty: there is none.

@@ -46,7 +46,7 @@ func (a *app) logs(ctx context.Context, arg string, f logFlags) error {
 	for _, t := range f.types {
 		wanted[cairn.EventType(t)] = true
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		id, err := l.sessionOf(ctx, arg)
 		if err != nil {
 			return err

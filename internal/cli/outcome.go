@@ -14,11 +14,17 @@ import (
 // watch follows a session, and when the node it was followed at goes away, at
 // whoever has the data directory then: at worst this process.
 func (f *follower) watch(ctx context.Context) error {
+	err := f.persist(ctx, f.follow)
+	if errors.Is(err, errSettled) {
+		return nil
+	}
+	return err
+}
+
+// persist does something over the link, over another one when the node goes away.
+func (f *follower) persist(ctx context.Context, do func(context.Context) error) error {
 	for {
-		err := f.follow(ctx)
-		if errors.Is(err, errSettled) {
-			return nil
-		}
+		err := do(ctx)
 		if cairn.CodeOf(err) != cairn.CodeUnavailable || f.link.node != nil || f.app.server != "" {
 			return err
 		}

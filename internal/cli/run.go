@@ -84,16 +84,19 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	if f.detach {
 		n = needStore
 	}
-	l, err := a.connect(ctx, n)
+	soon, stop := a.interruptible(ctx) // until there is a session, an interrupt just ends
+	defer stop()
+	l, err := a.connect(soon, n)
 	if err != nil {
-		return err
+		return interrupted(soon, err)
 	}
 	fl := a.newFollower(l, "", f.wait, f.quiet)
 	defer func() { err = errors.Join(err, fl.link.close()) }()
-	s, err := a.start(ctx, l, file, create)
+	s, err := a.start(soon, l, file, create)
 	if err != nil {
-		return err
+		return interrupted(soon, err)
 	}
+	stop()
 	if f.detach {
 		if err := a.print(s, func(w io.Writer) { fmt.Fprintln(w, s.ID) }); err != nil {
 			return err
@@ -136,10 +139,10 @@ func (l *link) apply(ctx context.Context, file *config.File) (v1.Applied, error)
 func readAgentArg(name string) (*config.File, error) {
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".md", ".markdown", ".yaml", ".yml", ".json":
-		return config.ReadAgent(name)
+		return readAgent(name)
 	}
 	if strings.ContainsRune(name, filepath.Separator) {
-		return config.ReadAgent(name)
+		return readAgent(name)
 	}
 	return nil, nil
 }
@@ -151,10 +154,10 @@ const maxInput = 4 << 20
 // content, anything else is the text itself.
 func (a *app) readInput(arg string) (string, error) {
 	var r io.Reader
-	switch {
-	case arg == "":
+	switch arg {
+	case "":
 		return "", usage(errors.New("what should the agent do? give --input TEXT, --input FILE or --input -"))
-	case arg == "-":
+	case "-":
 		r = a.Stdin
 	default:
 		info, err := os.Stat(arg)
@@ -165,7 +168,7 @@ func (a *app) readInput(arg string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // it is only read
 		a.note("input: the file %s, %s bytes", arg, count(info.Size()))
 		r = f
 	}
@@ -204,19 +207,22 @@ func (a *app) attach(ctx context.Context, arg string, after cairn.Seq, wait, qui
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
-	l, err := a.connect(ctx, needRun)
+	soon, stop := a.interruptible(ctx)
+	defer stop()
+	l, err := a.connect(soon, needRun)
 	if err != nil {
-		return err
+		return interrupted(soon, err)
 	}
 	f := a.newFollower(l, "", wait, quiet)
 	defer func() { err = errors.Join(err, f.link.close()) }()
-	id, err := l.sessionOf(ctx, arg)
+	id, err := l.sessionOf(soon, arg)
 	if err != nil {
-		return err
+		return interrupted(soon, err)
 	}
+	stop()
 	f.v.id = id
 	f.least = after
-	if err := f.backlog(ctx); err != nil {
+	if err := f.persist(ctx, f.backlog); err != nil {
 		return err
 	}
 	f.restless, f.rest = true, time.After(a.Grace)
@@ -239,7 +245,7 @@ func (f *follower) backlog(ctx context.Context) error {
 	}
 	f.target = page.Last
 	for i := range page.Events {
-		if _, err := f.show(&page.Events[i]); err != nil {
+		if err := f.show(&page.Events[i]); err != nil {
 			return err
 		}
 	}

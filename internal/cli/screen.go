@@ -34,6 +34,13 @@ func (s *screen) lines(lines ...string) {
 	_, _ = io.WriteString(s.w, out) // nobody is left to tell
 }
 
+// fresh is the bar that stands below the next lines, if there is one at all.
+func (s *screen) fresh(bar string) {
+	if s.bar != "" {
+		s.bar = bar
+	}
+}
+
 // status draws the bar; the empty one takes it away.
 func (s *screen) status(bar string) {
 	if !s.live || bar == s.bar {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cairn-run/cairn"
@@ -26,8 +27,7 @@ var scriptEnds = []string{".yaml", ".yml", ".json"}
 // scriptFolders are the directories in which a node of this process looks for the
 // replies of script models.
 func (a *app) scriptFolders(first ...string) []string {
-	dirs := append(first, filepath.SplitList(a.Getenv("CAIRN_SCRIPTS"))...)
-	return append(dirs, filepath.Join(a.data, scriptsName))
+	return slices.Concat(first, filepath.SplitList(a.Getenv("CAIRN_SCRIPTS")), []string{filepath.Join(a.data, scriptsName)})
 }
 
 // keepScripts copies the scripts that an agent's models name into the data
@@ -73,7 +73,7 @@ func readScript(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is only read
 	data, err := io.ReadAll(io.LimitReader(f, maxScript+1))
 	if err == nil && len(data) > maxScript {
 		err = fmt.Errorf("%s has more than %d bytes", path, maxScript)

@@ -106,10 +106,10 @@ func (a *app) serve(ctx context.Context, f serveFlags) (err error) {
 // has it is waited for, because a command holds it for a moment only.
 func (a *app) alreadyServed(ctx context.Context) error {
 	path := filepath.Join(a.data, socketName)
-	if _, err := os.Stat(path); err != nil || a.probe(ctx, client.Unix(path, a.Getenv("CAIRN_TOKEN"))) != nil {
-		return nil
+	if _, err := os.Stat(path); err == nil && a.probe(ctx, client.Unix(path, a.Getenv("CAIRN_TOKEN"))) == nil {
+		return &exit{ExitInUse, fmt.Errorf("%s is in use: %s; a process answers on %s, and the other commands talk to it", a.data, a.checkLock().Found, path)}
 	}
-	return &exit{ExitInUse, fmt.Errorf("%s is in use: %s; a process answers on %s, and the other commands talk to it", a.data, a.checkLock().Found, path)}
+	return nil
 }
 
 // drain waits for what is under way, unless a second signal comes.
@@ -122,7 +122,7 @@ func (a *app) drain(node Node, most time.Duration) error {
 	case err := <-done:
 		if errors.Is(err, context.DeadlineExceeded) {
 			a.note("not everything finished in %s: it goes on at the next start", most)
-			return nil
+			return nil // nothing is lost by it
 		}
 		return err
 	case <-a.Signals:

@@ -53,7 +53,7 @@ func (a *app) psCommand() *cobra.Command {
 func (a *app) ps(ctx context.Context, q client.SessionQuery) error {
 	list := v1.SessionList{Sessions: []v1.Session{}}
 	if !a.fresh() {
-		err := a.with(ctx, needStore, func(ctx context.Context, l *link) (err error) {
+		err := a.with(ctx, func(ctx context.Context, l *link) (err error) {
 			list, err = l.Sessions(ctx, q)
 			return err
 		})
@@ -144,7 +144,7 @@ func (a *app) show(ctx context.Context, arg string, full bool) error {
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		id, err := l.sessionOf(ctx, arg)
 		if err != nil {
 			return err

@@ -209,7 +209,7 @@ func FuzzTrace(f *testing.F) {
 		e := v1.Event{Seq: 1, Type: cairn.EventType(typ), Session: testSession, Step: "eff_1", Data: data}
 		in, err := e.Cairn()
 		if err != nil {
-			t.Skip()
+			return
 		}
 		v := newView(testSession)
 		v.event(in)

@@ -28,7 +28,7 @@ func (a *app) usageCommand() *cobra.Command {
 func (a *app) usage(ctx context.Context) error {
 	totals := v1.Totals{Agents: []v1.AgentTotal{}}
 	if !a.fresh() {
-		err := a.with(ctx, needStore, func(ctx context.Context, l *link) (err error) {
+		err := a.with(ctx, func(ctx context.Context, l *link) (err error) {
 			totals, err = l.Usage(ctx)
 			return err
 		})
@@ -53,7 +53,7 @@ func (a *app) sessionUsage(ctx context.Context, arg string) error {
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
-	return a.with(ctx, needStore, func(ctx context.Context, l *link) error {
+	return a.with(ctx, func(ctx context.Context, l *link) error {
 		id, err := l.sessionOf(ctx, arg)
 		if err != nil {
 			return err

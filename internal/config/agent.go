@@ -169,7 +169,7 @@ func (s *source) loadSchema(at place, name string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, s.at(at, "cannot read %q: %s", short(name), cause(err))
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // it is only read
 	data, err := readBounded(root.Open, filepath.FromSlash(name))
 	if err != nil {
 		return nil, s.at(at, "cannot read %q: %s", short(name), cause(err))
@@ -200,7 +200,7 @@ func readBounded(open func(string) (*os.File, error), name string) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it is only read
 	if info, err := f.Stat(); err != nil {
 		return nil, err
 	} else if info.IsDir() {
@@ -237,7 +237,7 @@ func IsAgent(path string) (bool, error) {
 	if strings.HasSuffix(strings.ToLower(path), ".json") {
 		t, err := s.readJSON([]byte(text))
 		if err != nil { // reading it as an agent will say what is wrong
-			return strings.Contains(text, `"model"`), nil
+			return strings.Contains(text, `"model"`), nil //nolint:nilerr // see above
 		}
 		has := func(name string) bool {
 			return slices.ContainsFunc(t.fields, func(f field) bool { return f.name == name })

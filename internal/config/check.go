@@ -8,12 +8,11 @@ import (
 	"strings"
 
 	"github.com/cairn-run/cairn"
-	"github.com/cairn-run/cairn/policy"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // check looks at what Validate leaves to those who use a field: that schemas
-// are schemas, and rules are rules.
+// are schemas.
 func (f *File) check() error {
 	a := f.Agent
 	for i, t := range a.Tools {
@@ -33,9 +32,6 @@ func (f *File) check() error {
 		if err := f.schema("output.schema", a.Output.Schema); err != nil {
 			return err
 		}
-	}
-	if _, err := policy.Compile(a.Policy); err != nil {
-		return f.Locate(err)
 	}
 	return nil
 }

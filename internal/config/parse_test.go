@@ -69,7 +69,8 @@ func TestFiles(t *testing.T) {
 				got = append(got, '\n')
 			}
 			if *update {
-				a.Files = append(kept, txtar.File{Name: "want", Data: got})
+				kept = append(kept, txtar.File{Name: "want", Data: got})
+				a.Files = kept
 				if err := os.WriteFile(path, txtar.Format(a), 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -91,13 +91,13 @@ func (p *play) pass(at moment, life int64) (killed bool) {
 	return due && p.kill(life)
 }
 
-// shown notes that an event was shown.
+// shown notes that an event was shown. The user says nothing more before the
+// runtime has been killed for it.
 func (p *play) shown(seq cairn.Seq) {
 	p.mu.Lock()
 	due := p.plan.at == onEvent && int(seq) >= p.plan.n && p.killed.IsZero()
 	p.mu.Unlock()
-	if due {
-		p.kill(p.victim.life.Load())
+	for due && p.ctx.Err() == nil && !p.kill(p.victim.life.Load()) { // the process had just died for another
 	}
 }
 

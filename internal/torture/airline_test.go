@@ -129,15 +129,18 @@ func TestAirline(t *testing.T) {
 // report prints where the kills struck.
 func report(t *testing.T, seed uint64, plays []*play, k kills) {
 	t.Helper()
-	stdio := 0
+	stdio, inCall := 0, 0
 	for _, p := range plays {
 		if p.stdio {
 			stdio++
+			if p.plan.at == onArrival || p.plan.at == onDone {
+				inCall++
+			}
 		}
 	}
 	t.Logf("seed %d: %d processes of %d runtimes, %d kills; %d struck with an effect in flight, %d with a tool call in flight; "+
-		"%.1f sessions in progress at a kill; %d desks were children of the runtime",
-		seed, k.lives, airlineVictims, k.total(), k.effects, k.tools, float64(k.sessions)/float64(max(k.total(), 1)), stdio)
+		"%.1f sessions in progress at a kill; %d desks were children of the runtime and died with it, %d of them in a call",
+		seed, k.lives, airlineVictims, k.total(), k.effects, k.tools, float64(k.sessions)/float64(max(k.total(), 1)), stdio, inCall)
 	for _, m := range slices.Sorted(maps.Keys(k.moments)) {
 		t.Logf("%4d when %s", k.moments[m], m)
 	}
@@ -198,7 +201,7 @@ func runAirline(ctx context.Context, t *testing.T, dir, binary, recording string
 				return n
 			}
 			if err := v.run(alive, open); err != nil {
-				fail(err)
+				fail(fmt.Errorf("runtime in %s, life %d: %w", v.k.o.Dir, v.life.Load(), err))
 			}
 		})
 		seats := make(chan struct{}, airlineAtOnce)

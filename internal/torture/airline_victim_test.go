@@ -146,40 +146,13 @@ func (v *victim) run(ctx context.Context, open func() int) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-v.strikes:
-			if s.life != v.life.Load() {
-				s.reply <- time.Time{}
-				continue
-			}
-			n := open()
-			when := time.Now()
-			v.mu.Lock()
-			call := v.calls[s.life] > 0
-			v.mu.Unlock()
-			if err := v.k.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return err
-			}
-			<-v.k.done
-			point, err := v.died()
+			when, err := v.hit(ctx, s, open)
+			s.reply <- when
 			if err != nil {
 				return err
 			}
-			v.count(n, func(k *kills) {
-				if point {
-					return
-				}
-				k.moments[s.at]++
-				if call {
-					k.tools++
-				}
-			})
-			if point { // it had killed itself a moment before
-				when = time.Time{}
-			}
-			if err := v.start(ctx); err != nil {
-				return err
-			}
-			s.reply <- when
-		case err := <-v.k.done:
+		case <-v.k.done:
+			err := v.k.exit
 			point, rerr := v.died()
 			if rerr != nil {
 				return rerr
@@ -194,6 +167,40 @@ func (v *victim) run(ctx context.Context, open func() int) error {
 		}
 	}
 	return nil
+}
+
+// hit kills the process, if it is the life that is meant, and starts the next.
+func (v *victim) hit(ctx context.Context, s strike, open func() int) (time.Time, error) {
+	if s.life != v.life.Load() {
+		return time.Time{}, nil
+	}
+	n := open()
+	when := time.Now()
+	v.mu.Lock()
+	call := v.calls[s.life] > 0
+	v.mu.Unlock()
+	if err := v.k.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return time.Time{}, err
+	}
+	<-v.k.done
+	if v.k.exit == nil {
+		return time.Time{}, errors.New("the runtime ended by itself and well")
+	}
+	point, err := v.died()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if point { // it had killed itself a moment before
+		v.count(n, func(*kills) {})
+		return time.Time{}, v.start(ctx)
+	}
+	v.count(n, func(k *kills) {
+		k.moments[s.at]++
+		if call {
+			k.tools++
+		}
+	})
+	return when, v.start(ctx)
 }
 
 func (v *victim) count(open int, f func(*kills)) {

@@ -57,7 +57,8 @@ type killer struct {
 	counts  string // file of failpoint counts
 	socket  string
 	cmd     *exec.Cmd
-	done    chan error
+	done    chan struct{} // closed when the victim has ended
+	exit    error         // how, once it has
 	stderr  *os.File
 
 	kills, atPoints, inFlight int
@@ -182,12 +183,15 @@ func (k *killer) start(ctx context.Context, at string) error {
 	case ok = <-ready:
 	case <-t.C:
 	}
-	cmd, done := k.cmd, make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	cmd, done := k.cmd, make(chan struct{})
 	k.done = done
+	go func() {
+		k.exit = cmd.Wait()
+		close(done)
+	}()
 	if !ok && at == "" {
 		err := errors.Join(errors.New("torture: the victim does not start; see "+k.stderr.Name()), cmd.Process.Kill())
-		_ = <-done
+		<-done
 		return err
 	}
 	return nil
@@ -196,9 +200,9 @@ func (k *killer) start(ctx context.Context, at string) error {
 // alive fails if the victim has died without being killed.
 func (k *killer) alive() error {
 	select {
-	case err := <-k.done:
+	case <-k.done:
 		k.done = nil
-		return fmt.Errorf("torture: the victim died by itself: %w; see %s", err, k.stderr.Name())
+		return fmt.Errorf("torture: the victim died by itself: %w; see %s", k.exit, k.stderr.Name())
 	default:
 		return nil
 	}
@@ -208,7 +212,7 @@ func (k *killer) alive() error {
 func (k *killer) end() {
 	if k.done != nil {
 		_ = k.cmd.Process.Kill()
-		_ = <-k.done
+		<-k.done
 		k.done = nil
 	}
 }
@@ -241,14 +245,14 @@ func (k *killer) rampage(ctx context.Context, c *crowd) error {
 		}
 		t := time.NewTimer(patience)
 		select {
-		case err := <-k.done:
+		case <-k.done:
 			t.Stop()
 			after, rerr := failpoint.Read(k.counts)
 			if rerr != nil {
 				return rerr
 			}
 			if after.Killed() == before.Killed() {
-				return fmt.Errorf("torture: the victim died by itself: %w; see %s", err, k.stderr.Name())
+				return fmt.Errorf("torture: the victim died by itself: %w; see %s", k.exit, k.stderr.Name())
 			}
 			k.atPoints++
 			k.inFlight += int(after.KilledInFlight() - before.KilledInFlight())
@@ -263,7 +267,7 @@ func (k *killer) rampage(ctx context.Context, c *crowd) error {
 			if err := k.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				return err
 			}
-			_ = <-k.done
+			<-k.done
 		}
 		k.done = nil
 		k.kills++

@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -15,11 +16,11 @@ func leases(e *env) {
 	if a.ID == "" || a.ID == b.ID {
 		e.Fatalf("leases %q and %q", a.ID, b.ID)
 	}
-	time.Sleep(8 * time.Second)
+	pass(8 * time.Second)
 	again, err := e.s.Beat(ctx, a, 10*time.Second)
 	e.ok(err)
 	equal(e, again, a)
-	time.Sleep(4 * time.Second) // b has run out, a was renewed
+	pass(4 * time.Second) // b has run out, a was renewed
 	_, err = e.s.Beat(ctx, b, 10*time.Second)
 	e.is(err, journal.ErrFenced)
 	_, err = e.s.Beat(ctx, b, 10*time.Second)
@@ -66,7 +67,7 @@ func claimWakeAt(e *env) {
 
 	// A timer of an earlier commit is gone with the next.
 	e.commit(journal.Commit{Claim: claims[0], Release: true})
-	time.Sleep(2 * time.Hour)
+	pass(2 * time.Hour)
 	equal(e, len(e.due(a, 1)), 0)
 
 	// One that has passed is due at once.
@@ -93,7 +94,7 @@ func claimDeadOwner(e *env) {
 		e.commit(c)
 	}
 	equal(e, len(e.due(b, 10)), 0)
-	time.Sleep(time.Minute)
+	pass(time.Minute)
 	got := map[cairn.SessionKey]uint64{}
 	for _, c := range e.due(b, 10) {
 		got[c.Session] = c.Epoch
@@ -102,7 +103,7 @@ func claimDeadOwner(e *env) {
 	_, err := e.s.Commit(e.Context(), journal.Commit{Claim: journal.Claim{Session: key(1), Epoch: 1, Next: 2, Lease: a.ID}, Frame: frame(2, 1, "late")})
 	e.is(err, journal.ErrFenced)
 
-	time.Sleep(time.Hour) // the timer of one that the dead owner had
+	pass(time.Hour) // the timer of one that the dead owner had
 	equal(e, e.claim(b).Session, key(5))
 	e.ok(e.s.Deliver(e.Context(), letter(key(2), "more", "more"), nil))
 	equal(e, e.claim(b).Session, key(2))
@@ -178,20 +179,18 @@ func claimBlocks(e *env) {
 	e.is((<-got).err, context.Canceled)
 }
 
-// claimOnce: of many that wait for one session exactly one gets it.
+// claimOnce: of many that wait for the same sessions exactly one gets each,
+// while inputs keep coming.
 func claimOnce(e *env) {
-	const claimers, sessions = 8, 40
-	for i := range sessions {
-		e.start(key(i))
-	}
+	const claimers, sessions, inputs = 8, 40, 10
 	ctx, cancel := context.WithCancel(e.Context())
 	defer cancel()
 	var mu sync.Mutex
 	got := map[cairn.SessionKey]int{}
-	var wg sync.WaitGroup
+	var claiming, delivering sync.WaitGroup
 	for range claimers {
 		l := e.join(ttl)
-		wg.Go(func() {
+		claiming.Go(func() {
 			for {
 				claims, err := e.s.Claim(ctx, l, journal.Filter{Fold: 1}, 3)
 				if err != nil {
@@ -201,14 +200,31 @@ func claimOnce(e *env) {
 				for _, c := range claims {
 					got[c.Session]++
 				}
-				if len(got) == sessions {
-					cancel()
-				}
 				mu.Unlock()
 			}
 		})
 	}
-	wg.Wait()
+	for i := range sessions {
+		delivering.Go(func() {
+			if err := e.s.Deliver(ctx, startLetter(key(i)), nil); err != nil {
+				e.Errorf("start: %v", err)
+				return
+			}
+			for n := range inputs {
+				delivering.Go(func() {
+					if err := e.s.Deliver(ctx, letter(key(i), fmt.Sprint(n), "more"), nil); err != nil {
+						e.Errorf("deliver: %v", err)
+					}
+				})
+			}
+		})
+	}
+	delivering.Wait()
+	e.settle() // what is due was claimed
+	equal(e, len(e.due(e.join(ttl), 1)), 0)
+	cancel()
+	claiming.Wait()
+	equal(e, len(got), sessions)
 	for k, n := range got {
 		if n != 1 {
 			e.Errorf("%s was claimed %d times", k, n)
@@ -256,7 +272,7 @@ func claimAgain(e *env) {
 	_, err = e.s.Claim(ctx, a, journal.Filter{Fold: 1, Again: &nobody}, 1)
 	e.is(err, journal.ErrNotFound)
 
-	time.Sleep(time.Minute) // b is dead
+	pass(time.Minute) // b is dead
 	_, err = e.s.Claim(ctx, b, again, 1)
 	e.is(err, journal.ErrFenced)
 	claims, err = e.tryClaim(a, journal.Filter{Fold: 2}, 1)

@@ -119,7 +119,9 @@ func groupKeepsItsRefusals(e *env) {
 		claims[i] = e.started(l, key(i))
 	}
 	var wg sync.WaitGroup
-	for i, c := range claims {
+	for i := range claims {
+		c, stale := claims[i], claims[i]
+		stale.Epoch += 7 // a claim that was never given
 		wg.Go(func() {
 			for n := range rounds {
 				next, err := e.s.Commit(e.Context(), journal.Commit{Claim: c, Frame: frame(c.Next, 2, fmt.Sprint(i, n))})
@@ -130,9 +132,7 @@ func groupKeepsItsRefusals(e *env) {
 				c = next
 			}
 		})
-		wg.Go(func() { // somebody with a claim that was never given
-			stale := c
-			stale.Epoch += 7
+		wg.Go(func() {
 			for range rounds {
 				_, err := e.s.Commit(e.Context(), journal.Commit{Claim: stale, Frame: frame(stale.Next, 1, "stale"), Taken: []string{"start"}})
 				if err == nil {

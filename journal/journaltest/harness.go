@@ -96,6 +96,12 @@ func Run(t *testing.T, h Harness) {
 			test(h.env(t))
 		})
 	}
+	if !h.RealTime { // the model moves the clock by hours
+		t.Run("Model", func(t *testing.T) {
+			t.Parallel()
+			h.bubble(t, model)
+		})
+	}
 	if h.Reopen != nil {
 		t.Run("Reopen", func(t *testing.T) {
 			t.Parallel()
@@ -134,6 +140,11 @@ type env struct {
 	*testing.T
 	h Harness
 	s journal.Store
+}
+
+// pass lets time pass: in a bubble that takes none.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // it is the bubble's clock that moves
 }
 
 // settle waits until everything that runs waits for something.

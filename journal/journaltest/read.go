@@ -12,14 +12,14 @@ import (
 // loadPages: every place of a long history can be loaded from, in frames of
 // different sizes and with more bytes than fit a page.
 func loadPages(e *env) {
-	const n = 700
+	const n = 300
 	a := e.join(ttl)
 	c := e.started(a, key(1))
 	other := e.started(a, key(2))
 	var want []journal.Frame
 	for i := range n {
 		said := fmt.Sprint("frame ", i)
-		if i%200 == 0 {
+		if i%80 == 0 {
 			said = strings.Repeat("x", 600<<10)
 		}
 		f := frame(c.Next, 1+i%4, said)
@@ -53,7 +53,7 @@ func loadPages(e *env) {
 			equal(e, *first, want[i])
 		}
 	}
-	equal(e, e.frames(key(1), want[301].First), want[301:])
+	equal(e, e.frames(key(1), want[101].First), want[101:])
 	for _, err := range e.s.Load(e.Context(), key(9), 0) {
 		e.is(err, journal.ErrNotFound)
 	}

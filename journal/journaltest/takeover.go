@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +47,6 @@ func takeOver(e *env) {
 				turn++
 				c := claims[0]
 				for n := range 60 { // far beyond its life; nobody may be left to take it
-
 					f := frame(c.Next, 1+n%3, fmt.Sprint(owner, " ", turn, " ", n))
 					next, err := e.s.Commit(e.Context(), journal.Commit{Claim: c, Frame: f, Busy: true})
 					if errors.Is(err, journal.ErrFenced) {
@@ -60,7 +60,7 @@ func takeOver(e *env) {
 					acknowledged = append(acknowledged, said{c.Epoch, f})
 					mu.Unlock()
 					c = next
-					time.Sleep(life / 5)
+					pass(life / 5)
 				}
 			}
 		})
@@ -104,6 +104,8 @@ func reopen(e *env) {
 	e.commit(journal.Commit{Claim: timed, Frame: frame(1, 1, "timed"), Taken: []string{"start"}, WakeAt: time.Now().Add(2 * time.Hour), Release: true})
 	idle := e.started(a, key(3))
 	e.commit(journal.Commit{Claim: idle, Taken: []string{"start"}})
+	drained := e.started(a, key(4))
+	e.commit(journal.Commit{Claim: drained, Taken: []string{"start"}, Busy: true, Release: true})
 	budgets := []cairn.SharedBudget{{ID: "b", Limit: 10}}
 	e.ok(e.s.Draw(ctx, journal.Draw{Tenant: acme, ID: "d", Budgets: budgets, Amount: 7}))
 	version := journal.AgentVersion{Name: "support", Digest: "sha256:1", Created: epoch, Data: []byte("{}")}
@@ -129,9 +131,10 @@ func reopen(e *env) {
 	e.is(e.s.Deliver(ctx, letter(key(1), "in_1", "else"), nil), journal.ErrMismatch)
 
 	b := e.join(24 * time.Hour)
-	claims, err := e.s.Claim(ctx, b, journal.Filter{Fold: 1}, 5) // the dead owner's
+	claims, err := e.s.Claim(ctx, b, journal.Filter{Fold: 1}, 5) // the dead owner's, and what was released with work to do
 	e.ok(err)
-	equal(e, claims, []journal.Claim{{Session: key(1), Epoch: 2, Next: 3, Lease: b.ID}})
+	slices.SortFunc(claims, func(a, b journal.Claim) int { return strings.Compare(string(a.Session.ID), string(b.Session.ID)) })
+	equal(e, claims, []journal.Claim{{Session: key(1), Epoch: 2, Next: 3, Lease: b.ID}, {Session: key(4), Epoch: 2, Next: 1, Lease: b.ID}})
 	_, err = e.s.Commit(ctx, journal.Commit{Claim: c, Frame: frame(3, 1, "late")})
 	e.is(err, journal.ErrFenced)
 	e.ok(e.s.Deliver(ctx, letter(key(1), "in_2", "after it"), nil))

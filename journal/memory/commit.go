@@ -37,7 +37,7 @@ func (s *Store) check(l *journal.Letter, planned []journal.Letter) (put func(), 
 	before, fresh := (*[32]byte)(nil), false
 	h, err := s.session(l.To)
 	if err != nil {
-		if h = nil; l.New == nil {
+		if l.New == nil {
 			return nil, err
 		}
 		fresh = true
@@ -76,7 +76,7 @@ func (s *Store) put(l *journal.Letter) {
 	h, err := s.session(l.To)
 	if err != nil {
 		h = &session{
-			key: l.To, next: 1, summary: cloneSummary(l.New.Summary), lineage: slices.Clone(l.New.Lineage),
+			key: l.To, no: len(s.tenant(l.To.Tenant).sessions), next: 1, summary: cloneSummary(l.New.Summary), lineage: slices.Clone(l.New.Lineage),
 			seen: map[string][32]byte{}, snapshots: map[int]journal.Snapshot{},
 		}
 		for _, r := range h.lineage {

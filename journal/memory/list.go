@@ -56,10 +56,19 @@ func (s *Store) Summaries(ctx context.Context, t cairn.TenantID, f journal.Summa
 	defer s.mu.Unlock()
 	var page []cairn.Summary
 	sessions := s.tenant(t).sessions
-	for _, id := range slices.Backward(slices.Sorted(maps.Keys(sessions))) {
-		row := sessions[id].summary
+	newest := slices.SortedFunc(maps.Values(sessions), func(a, b *session) int { return b.no - a.no })
+	before := len(sessions)
+	if f.Before != "" {
+		at, ok := sessions[f.Before]
+		if !ok {
+			return nil, nil
+		}
+		before = at.no
+	}
+	for _, session := range newest {
+		row := session.summary
 		switch {
-		case f.Before != "" && id >= f.Before:
+		case session.no >= before:
 		case f.Agent != "" && row.Agent != f.Agent:
 		case len(f.Status) > 0 && !slices.Contains(f.Status, row.Status):
 		case len(page) == limitOf(f.Limit):

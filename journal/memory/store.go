@@ -54,6 +54,7 @@ type tenant struct {
 // session is a head with its history.
 type session struct {
 	key     cairn.SessionKey
+	no      int // in the order they were made
 	epoch   uint64
 	next    cairn.Seq
 	lease   string

@@ -258,7 +258,7 @@ func (w *writer) numbers(q *stmt, args ...driver.Value) ([]int64, error) {
 // remember finds out what is due in a database that was just opened. Every owner
 // is dead by then.
 func (w *writer) remember() error {
-	for _, q := range []*stmt{w.ownedAll, w.withMail} {
+	for _, q := range []*stmt{w.leftOver, w.withMail} {
 		heads, err := w.numbers(q)
 		if err != nil {
 			return err

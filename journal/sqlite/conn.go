@@ -14,8 +14,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// pageSize is chosen by measurement: the index of the log has one page written
-// for each commit of a busy session, so that a small page means fewer bytes.
+// pageSize is that of a new database, in bytes. Measured with 200 sessions,
+// pages of 1 to 8 KiB give the same rate within the noise of the device.
 const pageSize = 4096
 
 // dsn is the data source name of the database file with the settings that every
@@ -125,7 +125,7 @@ func (s *stmt) each(f func(row []driver.Value) error, args ...driver.Value) (err
 	row := make([]driver.Value, len(rows.Columns()))
 	for {
 		if err := rows.Next(row); err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err

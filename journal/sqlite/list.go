@@ -39,15 +39,15 @@ func scanSummary(r *sql.Rows) (v cairn.Summary, err error) {
 	return v, err
 }
 
-// Summaries implements [journal.Lister]. Session ids are ULIDs: the order of
-// their bytes is that of their making.
+// Summaries implements [journal.Lister]. Heads are numbered in the order they
+// were made.
 func (s *Store) Summaries(ctx context.Context, t cairn.TenantID, f journal.SummaryFilter) ([]cairn.Summary, error) {
 	text := strings.Builder{}
 	text.WriteString(`SELECT summary FROM head WHERE tenant = ` + tenantNo)
 	args := []any{string(t)}
 	if f.Before != "" {
-		text.WriteString(` AND session < ?`)
-		args = append(args, string(f.Before))
+		text.WriteString(` AND no < (SELECT no FROM head WHERE tenant = ` + tenantNo + ` AND session = ?)`)
+		args = append(args, string(t), string(f.Before))
 	}
 	if f.Agent != "" {
 		text.WriteString(` AND agent = ?`)
@@ -62,7 +62,7 @@ func (s *Store) Summaries(ctx context.Context, t cairn.TenantID, f journal.Summa
 		text.WriteString(` AND status IN (SELECT value FROM json_each(?))`)
 		args = append(args, string(states))
 	}
-	text.WriteString(` ORDER BY session DESC LIMIT ?`)
+	text.WriteString(` ORDER BY no DESC LIMIT ?`)
 	return scanAll(ctx, s, scanSummary, text.String(), append(args, limitOf(f.Limit))...)
 }
 

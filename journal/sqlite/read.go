@@ -34,7 +34,7 @@ func (s *Store) query(ctx context.Context, text string, args ...any) (*sql.Rows,
 			return nil, s.readError(err)
 		}
 		if q, ok = s.queries.LoadOrStore(text, p); ok {
-			_ = p.Close() // another was faster
+			_ = p.Close() //nolint:sqlclosecheck // another was faster; the one that is kept is closed with the store
 		}
 	}
 	rows, err := q.(*sql.Stmt).QueryContext(ctx, args...)
@@ -84,7 +84,7 @@ func scanOne[T any](ctx context.Context, s *Store, scan func(*sql.Rows) (T, erro
 	return all[0], nil
 }
 
-// place is a session as the log knows it.
+// origin is a session as the log knows it.
 type origin struct {
 	number
 	lineage []journal.Range

@@ -8,7 +8,7 @@ type statements struct {
 	headStep, headSummary                        *stmt // a commit without and with a list row
 	headStepRelease, headSummaryRelease          *stmt // … that gives up the claim
 	headDue, headClaim, headFree                 *stmt
-	ownedAll, ownedBy, woken, nextWake, withMail *stmt
+	leftOver, ownedBy, woken, nextWake, withMail *stmt
 
 	placeMax, frameAdd         *stmt
 	inputAdd, inputGet         *stmt
@@ -48,7 +48,7 @@ func (s *statements) prepare(c *conn) (err error) {
 			FROM head h JOIN tenant t ON t.no = h.tenant WHERE h.no = ?`},
 		{&s.headClaim, `UPDATE head SET epoch = epoch + 1, lease = ? WHERE no = ?`},
 		{&s.headFree, `UPDATE head SET lease = '' WHERE no = ?`},
-		{&s.ownedAll, `SELECT no FROM head WHERE lease <> ''`},
+		{&s.leftOver, `SELECT no FROM head WHERE lease <> '' UNION SELECT no FROM head WHERE busy = 1 AND lease = ''`},
 		{&s.ownedBy, `SELECT h.no, t.name, h.session FROM head h JOIN tenant t ON t.no = h.tenant WHERE h.lease <> '' AND h.lease = ?`},
 		{&s.woken, `SELECT no FROM head WHERE lease = '' AND wake_at > 0 AND wake_at > ? AND wake_at <= ? ORDER BY wake_at`},
 		{&s.nextWake, `SELECT min(wake_at) FROM head WHERE lease = '' AND wake_at > 0 AND wake_at > ?`},

@@ -14,6 +14,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -40,6 +41,10 @@ type Options struct {
 	// lock, and the connections stay open, because closing them would write to a
 	// device that has just failed.
 	Fatal func(error)
+	// WALPages is the size of the WAL, in pages of 4 KiB, from which it is
+	// checkpointed; default 12,288 (48 MiB). At four times that size a checkpoint
+	// waits for the readers that are in its way.
+	WALPages int
 }
 
 // Store is an open data directory.
@@ -88,7 +93,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.lock, err = lock(dir); err != nil {
 		return nil, err
 	}
-	w := &writer{store: s}
+	w := &writer{store: s, walSoft: int64(cmp.Or(o.WALPages, defaultWALPages))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeReaders(), w.close(), s.unlock())
@@ -110,10 +115,10 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	}
 	s.readers.SetMaxOpenConns(max(4, 2*runtime.GOMAXPROCS(0)))
 	s.readers.SetMaxIdleConns(max(4, 2*runtime.GOMAXPROCS(0)))
-	if err := w.open(ctx, dsn(s.file, fmt.Sprintf("cache_size(-%d)", writerCache>>10), fmt.Sprintf("journal_size_limit(%d)", walHard*pageSize))); err != nil {
+	if err := w.open(ctx, dsn(s.file, fmt.Sprintf("cache_size(-%d)", writerCache>>10), fmt.Sprintf("journal_size_limit(%d)", w.walHard()*pageSize))); err != nil {
 		return nil, fmt.Errorf("journal: open %s: %w", s.file, err)
 	}
-	if s.shm, err = reserveIndex(s.file + "-shm"); err != nil {
+	if s.shm, err = reserveIndex(s.file+"-shm", w.walHard()); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
@@ -127,9 +132,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 // become before the WAL is checkpointed. Were it to grow on a full disk, SQLite
 // could not tell a commit that is already in the WAL from one that is not. The
 // file stays open: closing it would drop the locks that SQLite has on it.
-func reserveIndex(path string) (*os.File, error) {
-	const framesPerPage = 4096 // of 32 KiB each (https://sqlite.org/walformat.html#the_wal_index_file_format)
-	const size = (walHard/framesPerPage + 2) * 32 << 10
+func reserveIndex(path string, frames int64) (*os.File, error) {
+	const framesPerBlock, block = 4096, 32 << 10 // https://sqlite.org/walformat.html#the_wal_index_file_format
+	size := (frames/framesPerBlock + 2) * block
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err

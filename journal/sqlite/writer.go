@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -20,10 +19,10 @@ const (
 	maxGroup    = 1024     // jobs in one transaction
 	maxGroupSum = 8 << 20  // bytes of payload in one transaction, but at least one job
 	writerCache = 64 << 20 // bytes of pages the connection keeps
-	walSoft     = 12 << 10 // pages in the WAL from which it is checkpointed
-	walHard     = 48 << 10 // pages from which the checkpoint waits for readers
-	walLook     = 256      // jobs between two looks at the WAL
+	walLooks    = 64       // looks at the WAL while it fills, if a job were to write one page
 	walIdle     = time.Second
+
+	defaultWALPages = 12 << 10
 )
 
 // job is one thing to write. Jobs of a group share its transaction.
@@ -101,10 +100,11 @@ type writer struct {
 	places   map[int64]int64
 	arrivals int64 // last inbox position
 
-	unseen int // jobs since the last look at the WAL
-	wal    int64
-	busy   bool // there was a group since the idle timer was set
-	armed  bool // the idle timer is set
+	walSoft int64 // pages in the WAL from which it is checkpointed
+	wal     int64 // pages in the WAL when it was last looked at
+	unseen  int   // jobs since then
+	busy    bool  // there was a group since the idle timer was set
+	armed   bool  // the idle timer is set
 }
 
 // number is what names a session in keys.
@@ -127,7 +127,7 @@ func (w *writer) open(ctx context.Context, name string) (err error) {
 			return err
 		}
 	}
-	if err := w.statements.prepare(w.conn); err != nil {
+	if err := w.prepare(w.conn); err != nil {
 		return err
 	}
 	return w.remember()
@@ -188,7 +188,6 @@ func (w *writer) loop() error {
 			closing = true
 			group = group[:0]
 		}
-		runtime.Gosched()
 		group = w.drain(group)
 		if closing && len(group) == 0 {
 			return nil
@@ -349,7 +348,7 @@ func (w *writer) whole(f func() error) error {
 
 // tend looks at the size of the WAL now and then and checkpoints.
 func (w *writer) tend(jobs int) error {
-	if w.unseen += jobs; w.unseen < walLook {
+	if w.unseen += jobs; int64(w.unseen) < w.walSoft/walLooks {
 		return nil
 	}
 	w.unseen = 0
@@ -357,13 +356,16 @@ func (w *writer) tend(jobs int) error {
 		return err
 	}
 	switch {
-	case w.wal >= walHard:
+	case w.wal >= w.walHard():
 		return w.checkpointNow(w.restart)
-	case w.wal >= walSoft:
+	case w.wal >= w.walSoft:
 		return w.checkpointNow(w.checkpoint)
 	}
 	return nil
 }
+
+// walHard is the number of pages from which a checkpoint waits for readers.
+func (w *writer) walHard() int64 { return 4 * w.walSoft }
 
 // checkpointNow runs a checkpoint. A full disk or a reader in the way only means
 // that it is done later: everything is in the WAL.

@@ -322,7 +322,10 @@ func atOnce(t *testing.T, h *Harness, d model.Driver) {
 }
 
 func stopReading(t *testing.T, h *Harness, d model.Driver) {
-	for range d.Call(t.Context(), h.Slow) {
+	for _, err := range d.Call(t.Context(), h.Slow) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // returns, or the test does not end
 	}
 }

@@ -54,7 +54,7 @@ func handler(ledger *tooltest.Ledger) http.Handler {
 
 // nobody is an address at which nobody listens.
 func nobody(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,21 +120,24 @@ func TestRequest(t *testing.T) {
 		want request
 	}{
 		"post": {
-			cairn.HTTPTool{URL: "/refunds/{id}"}, `{"amount":5000000000000000001,"id":"ch/1 ä?","note":"<b>"}`,
+			cairn.HTTPTool{URL: "/refunds/{id}"},
+			`{"amount":5000000000000000001,"id":"ch/1 ä?","note":"<b>"}`,
 			request{"POST", "/refunds/ch%2F1%20%C3%A4%3F", `{"amount":5000000000000000001,"note":"<b>"}`, "application/json", "key-1", ""},
 		},
 		"nothing left for the body": {
 			cairn.HTTPTool{Method: "put", URL: "/r/{id}"}, `{"id":7}`, request{"PUT", "/r/7", `{}`, "application/json", "key-1", ""},
 		},
 		"query": {
-			cairn.HTTPTool{Method: "GET", URL: "/s?v=1&q={q}"}, `{"n":[1,2],"o":{"a":1},"q":"a&b=c","z":null}`,
+			cairn.HTTPTool{Method: "GET", URL: "/s?v=1&q={q}"},
+			`{"n":[1,2],"o":{"a":1},"q":"a&b=c","z":null}`,
 			request{"GET", "/s?v=1&q=a%26b%3Dc&n=1&n=2&o=%7B%22a%22%3A1%7D", "", "", "key-1", ""},
 		},
 		"delete": {
 			cairn.HTTPTool{Method: "DELETE", URL: "/r/{id}"}, `{"id":"1","force":true}`, request{"DELETE", "/r/1?force=true", "", "", "key-1", ""},
 		},
 		"headers": {
-			cairn.HTTPTool{URL: "/", Headers: map[string]string{"authorization": "Bearer s3cret"}}, `{}`,
+			cairn.HTTPTool{URL: "/", Headers: map[string]string{"authorization": "Bearer s3cret"}},
+			`{}`,
 			request{"POST", "/", "{}", "application/json", "key-1", "Bearer s3cret"},
 		},
 	} {
@@ -185,8 +188,11 @@ func TestStatuses(t *testing.T) {
 		429: {map[string]string{"Retry-After": "7"}, "", outcome{Code: cairn.CodeRateLimited, NotDone: true, Retryable: true, RetryAfter: "7s"}},
 		500: {nil, "", outcome{Code: cairn.CodeOverloaded, Retryable: true, RetryAfter: "0s"}},
 		501: {nil, "", outcome{Code: cairn.CodeToolFailed, RetryAfter: "0s"}},
-		503: {map[string]string{"Date": "Fri, 20 Nov 2026 07:00:00 GMT", "Retry-After": "Fri, 20 Nov 2026 07:02:00 GMT"}, "",
-			outcome{Code: cairn.CodeOverloaded, Retryable: true, RetryAfter: "2m0s"}},
+		503: {
+			map[string]string{"Date": "Fri, 20 Nov 2026 07:00:00 GMT", "Retry-After": "Fri, 20 Nov 2026 07:02:00 GMT"},
+			"",
+			outcome{Code: cairn.CodeOverloaded, Retryable: true, RetryAfter: "2m0s"},
+		},
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()

@@ -128,11 +128,14 @@ func New(o Options) *Driver {
 	return d
 }
 
+// closed says that Close was called.
+func (d *Driver) closed() bool { return d.ctx.Err() != nil }
+
 // Close stops the calls that are under way, ends every session and every child
 // process with its group, and returns when they have ended.
 func (d *Driver) Close() error {
 	d.mu.Lock()
-	if d.ctx.Err() != nil {
+	if d.closed() {
 		d.mu.Unlock()
 		d.work.Wait()
 		return nil
@@ -256,7 +259,7 @@ func (d *Driver) use(t tool.Target) (*link, error) {
 	key := linkKey{t.Tenant, t.Digest, t.Source}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.ctx.Err() != nil {
+	if d.closed() {
 		return nil, &cairn.Error{Code: cairn.CodeUnavailable, Message: "this node is stopping", Retryable: true, NotDone: true, Err: errClosed}
 	}
 	l := d.links[key]
@@ -284,7 +287,7 @@ func (d *Driver) leave(l *link) {
 	defer d.work.Done()
 	l.users--
 	l.used = time.Now()
-	if l.users == 0 && d.ctx.Err() == nil {
+	if l.users == 0 && !d.closed() {
 		l.timer = time.AfterFunc(d.opts.Idle, func() { d.expire(l) })
 	}
 }
@@ -293,7 +296,7 @@ func (d *Driver) leave(l *link) {
 func (d *Driver) expire(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l.users == 0 && d.ctx.Err() == nil && d.links[l.key] == l && time.Since(l.used) >= d.opts.Idle {
+	if l.users == 0 && !d.closed() && d.links[l.key] == l && time.Since(l.used) >= d.opts.Idle {
 		d.forget(l)
 	}
 }
@@ -438,7 +441,7 @@ func (d *Driver) connect(ctx context.Context, m *cairn.MCPServer, limit time.Dur
 	cs, err := client.Connect(ctx, transport, &sdk.ClientSessionOptions{ProtocolVersion: version})
 	if err != nil {
 		if c != nil {
-			err = fmt.Errorf("%w (process: %v)", bare(err), c.kill())
+			err = errors.Join(bare(err), c.kill())
 		}
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), bare(err))

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +37,7 @@ func newDriver(t testing.TB, o mcp.Options) *mcp.Driver {
 }
 
 func nobody(t *testing.T) tool.Target {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,32 +320,6 @@ func TestCloseEndsTheWholeGroup(t *testing.T) {
 	if _, err := d.Call(soon(t), call(stdioEntry(t, "good", ledger), tooltest.Write, "late", cairn.ClassRead)); !errorOf(t, err).NotDone {
 		t.Errorf("after Close: %v", err)
 	}
-}
-
-// TestServerDiesWithItsOwner: a server whose runtime was killed must not go on
-// acting.
-func TestServerDiesWithItsOwner(t *testing.T) {
-	t.Parallel()
-	if runtime.GOOS != "linux" {
-		t.Skip("only Linux can do this")
-	}
-	ledger := tooltest.NewLedger(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner := exec.Command(self)
-	owner.Env = append(os.Environ(), modeEnv+"=owner", ledgerEnv+"="+ledger.URL)
-	if err := owner.Start(); err != nil {
-		t.Fatal(err)
-	}
-	<-ledger.Acted("ready")
-	if err := owner.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = owner.Wait() // killed
-	server := pidIn(t, ledger)
-	waitUntil(t, func() bool { return ended(server) })
 }
 
 // pidIn is the process that wrote its number into the ledger.

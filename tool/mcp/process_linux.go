@@ -21,7 +21,7 @@ func ownGroup(cmd *exec.Cmd) {
 func awaitExit(cmd *exec.Cmd) (reaped bool, err error) {
 	for {
 		err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR { //nolint:errorlint // an errno
+		if err != unix.EINTR {
 			return false, nil // any other error is met again, and returned, by Wait
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,9 +50,9 @@ func serveStdio(mode, ledger string) {
 		fmt.Fprintln(os.Stderr, "cannot start")
 		os.Exit(3)
 	case "deaf":
-		time.Sleep(time.Hour) // until it is killed
+		untilKilled()
 	case "stubborn": // ends with SIGKILL only, and so does its child
-		grandchild := exec.Command("sleep", "3600")
+		grandchild := exec.CommandContext(ctx, "sleep", "3600")
 		if err := grandchild.Start(); err != nil {
 			os.Exit(4)
 		}
@@ -104,17 +105,24 @@ func serveStdio(mode, ledger string) {
 	switch mode {
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
-		time.Sleep(time.Hour) // until it is killed
+		untilKilled()
 	case "orphan":
-		time.Sleep(time.Hour) // until it is killed
+		untilKilled()
 	case "pid":
 		if err := tooltest.Act(ctx, ledger, "ended"); err != nil {
 			os.Exit(4)
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		os.Exit(8)
 	}
+}
+
+// untilKilled waits for a signal that nobody sends.
+func untilKilled() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGUSR1)
+	<-c
 }
 
 // ownServer is a process that uses an MCP server and is then killed.
@@ -127,7 +135,7 @@ func ownServer(ledger string) {
 	if _, err := mcp.New(mcp.Options{}).Call(context.Background(), call(at, tooltest.Write, "ready", cairn.ClassRead)); err != nil {
 		os.Exit(4)
 	}
-	time.Sleep(time.Hour) // until it is killed
+	untilKilled()
 }
 
 // noisy writes what is no message around every message.

@@ -88,7 +88,7 @@ func startChild(command []string, env []string, secrets []string, start func(fun
 		return nil, errors.Join(err, inR.Close(), inW.Close(), outR.Close(), outW.Close())
 	}
 	// No context: the child outlives the call that needed it first, and Close ends it.
-	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec // the command is the agent author's
+	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // see above
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = inR, outW, errW
 	cmd.Env = env
 	ownGroup(cmd)

@@ -34,9 +34,12 @@ CREATE TABLE head (
 	UNIQUE (tenant, session)
 ) STRICT;
 
--- Both are for the scheduler, which looks at all tenants. They hold no row of a
+CREATE INDEX head_list ON head (tenant);       -- and within it by number
+
+-- These are for the scheduler, which looks at all tenants. They hold no row of a
 -- session that is owned and working, so that a commit does not touch them.
 CREATE INDEX head_owned ON head (lease) WHERE lease <> '';
+CREATE INDEX head_busy ON head (no) WHERE busy = 1 AND lease = '';
 CREATE INDEX head_wake ON head (wake_at) WHERE wake_at > 0 AND lease = '';
 
 -- The log. It is only ever appended to at the end of its tenant: clustered by
