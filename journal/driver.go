@@ -133,7 +133,9 @@ type NewSession struct {
 	Summary cairn.Summary
 }
 
-// Range is a part of another session's history.
+// Range is a part of another session's history. It begins and ends where a
+// commit does: a step is forked whole, and what it intended is closed by the
+// fork's first event.
 type Range struct {
 	Session  cairn.SessionKey
 	From, To cairn.Seq // inclusive

@@ -79,7 +79,7 @@ func (j *Journal) Encode(ctx context.Context, t cairn.TenantID, events []cairn.E
 
 // Decode returns the events of a frame.
 func (j *Journal) Decode(ctx context.Context, t cairn.TenantID, f Frame) ([]cairn.Event, error) {
-	events := make([]cairn.Event, 0, f.Count)
+	events := make([]cairn.Event, 0, max(0, min(f.Count, len(f.Data)/8))) // a corrupt count allocates nothing
 	var raw []json.RawMessage
 	if err := json.Unmarshal(f.Data, &raw); err != nil {
 		return nil, fmt.Errorf("journal: frame at %d: %w", f.First, err)

@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,20 +119,21 @@ func TestExpiry(t *testing.T) {
 // lets it expire.
 type racing struct {
 	journal.Store
-	decide func() error
-	lost   int
+	decide atomic.Pointer[func() error]
+	lost   atomic.Int64
 }
 
 func (r *racing) Commit(ctx context.Context, c journal.Commit) (journal.Claim, error) {
-	if len(c.Close) > 0 && c.Close[0].Status == cairn.AskLapsed && r.decide != nil {
-		if err := r.decide(); err != nil {
-			return journal.Claim{}, err
+	if len(c.Close) > 0 && c.Close[0].Status == cairn.AskLapsed {
+		if decide := r.decide.Swap(nil); decide != nil {
+			if err := (*decide)(); err != nil {
+				return journal.Claim{}, err
+			}
 		}
-		r.decide = nil
 	}
 	claim, err := r.Store.Commit(ctx, c)
 	if errors.Is(err, journal.ErrDecided) {
-		r.lost++
+		r.lost.Add(1)
 	}
 	return claim, err
 }
@@ -148,12 +150,13 @@ func TestDecisionRacesExpiry(t *testing.T) {
 		k := w.start("Pay.", true)
 		w.until(k, cairn.StatusWaiting)
 		ask := w.ask(k)
-		race.decide = func() error { return w.decide(k, ask.ID, cairn.VerbApprove) }
+		decide := func() error { return w.decide(k, ask.ID, cairn.VerbApprove) }
+		race.decide.Store(&decide)
 		pass(time.Hour)
 		w.until(k, cairn.StatusCompleted)
 		w.has(k, "ask.opened", "ask.resolved", "tool_call.started", "tool_call.completed")
-		if race.lost != 1 {
-			t.Errorf("%d commits were refused with ErrDecided, not 1", race.lost)
+		if got := race.lost.Load(); got != 1 {
+			t.Errorf("%d commits were refused with ErrDecided, not 1", got)
 		}
 	})
 }

@@ -210,7 +210,7 @@ func TestIdleCostsNothing(t *testing.T) { // not parallel: it counts the gorouti
 
 func TestManySessions(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		const sessions = 2000
+		const sessions = 2000 // as many goroutines, and twice as many calls
 		var under, most atomic.Int64
 		w.host.model = says(calls("look", `{}`, "put", `{}`))
 		w.host.tool = func(ctx context.Context, j kernel.Job) cairn.InputData {

@@ -57,6 +57,8 @@ type Options struct {
 	Now func() time.Time
 	// Kernel tunes the kernel; its Now and Logger are set from here.
 	Kernel kernel.Options
+	// WALPages tunes when the store checkpoints; see sqlite.Options.
+	WALPages int
 }
 
 // Node is one node: a store, a kernel, an API.
@@ -93,7 +95,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		o.Now = time.Now
 	}
 	n := &Node{o: o, live: kernel.NewLive(), failed: make(chan error, 1)}
-	n.store, err = sqlite.Open(ctx, o.Dir, sqlite.Options{Now: o.Now, Fatal: n.fail})
+	n.store, err = sqlite.Open(ctx, o.Dir, sqlite.Options{Now: o.Now, Fatal: n.fail, WALPages: o.WALPages})
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func run(dir, effects, scripts string) error {
 		Dir: dir, Socket: true, Token: "torture", Version: "torture",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		Models: map[string]model.Driver{"script": counted{script.Open(scripts), effectserver.Client{Base: effects}}},
-		Kernel: kernel.Options{SnapshotLag: 20, CacheBytes: 64 << 10},
+		Kernel: kernel.Options{SnapshotLag: 20, CacheBytes: 64 << 10}, WALPages: 256, // so that 100 kills see every failpoint
 	})
 	if err != nil {
 		return err
