@@ -234,8 +234,10 @@ func (s *State) foldModel(e cairn.Event) {
 			s.Run.Invalid = 0
 		}
 		s.Context.Bytes += sizeOf(d.Answer.Content)
-		s.Context.Known = d.Answer.Usage.Prompt() + d.Answer.Usage.Output
-		s.Context.KnownBytes = s.Context.Bytes
+		s.Context.Known, s.Context.KnownBytes = 0, 0
+		if prompt := d.Answer.Usage.Prompt(); prompt > 0 { // not every provider counts it
+			s.Context.Known, s.Context.KnownBytes = prompt+d.Answer.Usage.Output, s.Context.Bytes
+		}
 		s.Context.Answer = e.Seq
 	case cairn.ModelFailed:
 		s.settle(d.Usage, d.Cost, d.Status)

@@ -297,7 +297,7 @@ func TestFencedAndBack(t *testing.T) {
 func TestSelfFencing(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.host.model = says(calls("pay", `{}`))
-		w.askAbout("pay")
+		w.askAboutPay()
 		plain := w.store
 		shut := &gate{Store: plain}
 		w.reopen(shut)

@@ -2,6 +2,7 @@ package kernel_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -58,7 +59,7 @@ func (f *faulty) Commit(ctx context.Context, c journal.Commit) (journal.Claim, e
 	apply := false
 	if f.rand.Float64() < f.rate {
 		err = f.errs[f.rand.IntN(len(f.errs))]
-		apply = err == journal.ErrUnknown && f.rand.IntN(2) == 0
+		apply = errors.Is(err, journal.ErrUnknown) && f.rand.IntN(2) == 0
 		f.hits[fmt.Sprint(err, apply)]++
 	}
 	f.mu.Unlock()

@@ -13,12 +13,12 @@ import (
 	"github.com/cairn-run/cairn/kernel"
 )
 
-// askAbout makes policy ask about a tool.
-func (w *world) askAbout(tool string) {
+// askAboutPay makes policy ask about the calls of one tool.
+func (w *world) askAboutPay() {
 	w.host.verdict = func(name, args string) cairn.Check {
 		c := allow(name, args)
-		if name == tool {
-			c.Verdict, c.Rule = cairn.VerdictAsk, "ask["+tool+"]"
+		if name == "pay" {
+			c.Verdict, c.Rule = cairn.VerdictAsk, "ask[pay]"
 		}
 		return c
 	}
@@ -41,7 +41,7 @@ func held(let <-chan struct{}) performer {
 func TestDecidedWhileDown(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.host.model = says(calls("pay", `{"amount":5}`))
-		w.askAbout("pay")
+		w.askAboutPay()
 		n := w.node(kernel.Options{})
 		k := w.start("Pay.", true)
 		w.until(k, cairn.StatusWaiting)
@@ -67,7 +67,7 @@ func TestDecidedWhileDown(t *testing.T) {
 func TestCancelledAndDecidedWhileDown(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.host.model = says(calls("pay", `{}`))
-		w.askAbout("pay")
+		w.askAboutPay()
 		n := w.node(kernel.Options{})
 		k := w.start("Pay.", true)
 		w.until(k, cairn.StatusWaiting)
@@ -91,7 +91,7 @@ func TestExpiry(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.use(&cairn.Agent{Name: "a", Model: "script/one", Policy: cairn.Policy{Approval: cairn.Approval{Timeout: cairn.Duration(time.Hour)}}})
 		w.host.model = says(calls("pay", `{}`))
-		w.askAbout("pay")
+		w.askAboutPay()
 		n := w.node(kernel.Options{})
 		k := w.start("Pay.", true)
 		w.until(k, cairn.StatusWaiting)
@@ -145,7 +145,7 @@ func TestDecisionRacesExpiry(t *testing.T) {
 		w.reopen(race)
 		w.use(&cairn.Agent{Name: "a", Model: "script/one", Policy: cairn.Policy{Approval: cairn.Approval{Timeout: cairn.Duration(time.Hour)}}})
 		w.host.model = says(calls("pay", `{}`))
-		w.askAbout("pay")
+		w.askAboutPay()
 		w.node(kernel.Options{})
 		k := w.start("Pay.", true)
 		w.until(k, cairn.StatusWaiting)

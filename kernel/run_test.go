@@ -229,6 +229,7 @@ func TestManySessions(t *testing.T) {
 			w.start("Go.", true)
 		}
 		n := w.node(kernel.Options{})
+		pass(10 * time.Second)
 		for _, k := range w.sessions {
 			w.until(k, cairn.StatusCompleted)
 		}

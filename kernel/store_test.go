@@ -271,7 +271,7 @@ func TestSQLite(t *testing.T) {
 	}
 	w := newWorld(t, store)
 	w.host.model = says(calls("look", `{}`, "put", `{}`), calls("pay", `{}`), calls("ui", `{}`))
-	w.askAbout("pay")
+	w.askAboutPay()
 	let := make(chan struct{})
 	w.host.tool = held(let)
 	w.host.repeats = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -204,7 +205,7 @@ type world struct {
 	host     *outside
 	agent    *cairn.Agent
 	sessions []cairn.SessionKey
-	sent     int
+	sent     atomic.Int64
 }
 
 // newWorld makes a world over a store; nil: one in memory. It closes the store.
@@ -302,8 +303,8 @@ func (w *world) start(message string, once bool) cairn.SessionKey {
 }
 
 func (w *world) input(k cairn.SessionKey, d cairn.InputData) cairn.Input {
-	w.sent++
-	return cairn.Input{ID: fmt.Sprint("in", w.sent), To: k, At: time.Now().UTC(), From: cairn.Principal{Kind: "user", ID: "ann"}, Data: d}
+	n := w.sent.Add(1)
+	return cairn.Input{ID: fmt.Sprint("in", n), To: k, At: time.Now().UTC(), From: cairn.Principal{Kind: "user", ID: "ann"}, Data: d}
 }
 
 // send delivers an input.

@@ -138,7 +138,8 @@ func (p *play) perform(w *airlineWorld) error {
 	p.session = s.ID
 	w.met(s.ID, p)
 	turns, replies := 0, 0
-	for item, err := range c.Stream(ctx, s.ID, 0) {
+	// A runtime that dies every moment may be silent for long.
+	for item, err := range c.Stream(ctx, s.ID, 0, client.Patience(airlineTimeout)) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.tr.Name, err)
 		}

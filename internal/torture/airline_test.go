@@ -23,9 +23,14 @@ import (
 )
 
 const (
-	airlineVictims = 2  // runtimes, each with its share of the trajectories
-	airlineAtOnce  = 10 // sessions that a runtime has in progress
+	// Runtimes, each with its share of the trajectories. The desks of the last one
+	// are its children; they take longer to start than the others' lives last.
+	airlineVictims = 3
 	airlineStdio   = 8  // every so many trajectories has its desk as a child
+	airlineAtOnce  = 10 // sessions that a runtime has in progress
+	airlineBeside  = 3  // where the desks are children
+
+	airlineTimeout = 5 * time.Minute
 )
 
 // TestMain lets the test binary be a desk.
@@ -61,7 +66,7 @@ func TestAirline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), airlineTimeout)
 	defer cancel()
 	dir := t.TempDir()
 	binary, _, err := Build(ctx, dir)
@@ -86,13 +91,12 @@ func TestAirline(t *testing.T) {
 	if err = errors.Join(err, world.close()); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range victims {
+	for _, v := range victims {
 		j, err := openJournal(ctx, filepath.Join(v.k.o.Dir, "data"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for n := i; n < len(plays); n += len(victims) {
-			p := plays[n]
+		for _, p := range v.plays {
 			r, err := recite(ctx, j, p.session)
 			if err != nil {
 				t.Errorf("%s: %v", p.tr.Name, err)
@@ -176,38 +180,39 @@ func runAirline(ctx context.Context, t *testing.T, dir, binary, recording string
 			t.Fatal(err)
 		}
 		victims = append(victims, v)
-		var mine []*play
-		for n := i; n < len(plays); n += airlineVictims {
-			plays[n].victim, plays[n].ctx = v, ctx
-			mine = append(mine, plays[n])
+		seats := make(chan struct{}, airlineAtOnce)
+		if i == airlineVictims-1 {
+			seats = make(chan struct{}, airlineBeside)
+		}
+		others := 0
+		for _, p := range plays {
+			at := airlineVictims - 1
+			if !p.stdio {
+				at = others % (airlineVictims - 1)
+				others++
+			}
+			if at == i {
+				p.victim, p.ctx = v, ctx
+				v.plays = append(v.plays, p)
+			}
 		}
 		if err := v.start(ctx); err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range mine {
+		for _, p := range v.plays {
 			if err := p.prepare(world, dir, scripts, recording); err != nil {
 				v.k.end()
 				t.Fatal(err)
 			}
 		}
 		dying.Go(func() {
-			open := func() int {
-				n := 0
-				for _, p := range mine {
-					if p.open() {
-						n++
-					}
-				}
-				return n
-			}
-			if err := v.run(alive, open); err != nil {
+			if err := v.run(alive); err != nil {
 				fail(fmt.Errorf("runtime in %s, life %d: %w", v.k.o.Dir, v.life.Load(), err))
 			}
 		})
-		seats := make(chan struct{}, airlineAtOnce)
 		playing.Go(func() {
 			var going sync.WaitGroup
-			for _, p := range mine {
+			for _, p := range v.plays {
 				seats <- struct{}{}
 				going.Go(func() {
 					defer func() { <-seats }()

@@ -29,6 +29,7 @@ var onTheWay = []failpoint.Point{
 type victim struct {
 	k       *killer
 	c       *client.Client
+	plays   []*play
 	life    atomic.Int64 // which process of its it is
 	strikes chan strike
 
@@ -137,8 +138,8 @@ func (v *victim) strike(ctx context.Context, life int64, at moment) time.Time {
 }
 
 // run keeps the runtime going until ctx is done, and then kills it for good. The
-// first process has no failpoint. open says how many sessions are in progress.
-func (v *victim) run(ctx context.Context, open func() int) error {
+// first process has no failpoint.
+func (v *victim) run(ctx context.Context) error {
 	defer func() { _ = v.k.stderr.Close() }()
 	defer v.k.end()
 	for ctx.Err() == nil {
@@ -146,7 +147,7 @@ func (v *victim) run(ctx context.Context, open func() int) error {
 		case <-ctx.Done():
 			return nil
 		case s := <-v.strikes:
-			when, err := v.hit(ctx, s, open)
+			when, err := v.hit(ctx, s)
 			s.reply <- when
 			if err != nil {
 				return err
@@ -160,7 +161,7 @@ func (v *victim) run(ctx context.Context, open func() int) error {
 			if !point {
 				return fmt.Errorf("the runtime died by itself: %w; see %s", err, v.k.stderr.Name())
 			}
-			v.count(open(), func(*kills) {})
+			v.count(v.open(), func(*kills) {})
 			if err := v.start(ctx); err != nil {
 				return err
 			}
@@ -169,12 +170,23 @@ func (v *victim) run(ctx context.Context, open func() int) error {
 	return nil
 }
 
+// open is how many sessions are in progress.
+func (v *victim) open() int {
+	n := 0
+	for _, p := range v.plays {
+		if p.open() {
+			n++
+		}
+	}
+	return n
+}
+
 // hit kills the process, if it is the life that is meant, and starts the next.
-func (v *victim) hit(ctx context.Context, s strike, open func() int) (time.Time, error) {
+func (v *victim) hit(ctx context.Context, s strike) (time.Time, error) {
 	if s.life != v.life.Load() {
 		return time.Time{}, nil
 	}
-	n := open()
+	n := v.open()
 	when := time.Now()
 	v.mu.Lock()
 	call := v.calls[s.life] > 0
