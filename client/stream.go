@@ -45,6 +45,7 @@ type follower struct {
 	session cairn.SessionID
 	cursor  cairn.Seq
 	options options
+	contact time.Time // when a server answered last
 	// said is how much of the open answers was yielded, in bytes.
 	said map[said]int
 }
@@ -66,7 +67,7 @@ var (
 // follow connects again and again until there is a reason to end.
 func (f *follower) follow(ctx context.Context, yield func(v1.StreamItem, error) bool) error {
 	wait := reconnectFirst
-	contact := time.Now()
+	f.contact = time.Now()
 	for {
 		heard, done, err := f.connect(ctx, yield)
 		switch {
@@ -76,13 +77,13 @@ func (f *follower) follow(ctx context.Context, yield func(v1.StreamItem, error) 
 			return context.Cause(ctx)
 		}
 		if heard {
-			wait, contact = reconnectFirst, time.Now()
+			wait, f.contact = reconnectFirst, time.Now()
 		}
 		e, refused := errors.AsType[*cairn.Error](err)
 		if refused && !e.Retryable && e.Code != cairn.CodeUnavailable && e.Code != cairn.CodeTimeout {
 			return e
 		}
-		if time.Since(contact) >= f.options.patience {
+		if time.Since(f.contact) >= f.options.patience {
 			return &cairn.Error{
 				Code: cairn.CodeUnavailable, Retryable: true, Err: err,
 				Message: fmt.Sprintf("the stream broke and no server answers: go on after event %d when it does", f.cursor),
@@ -128,6 +129,7 @@ func (f *follower) connect(ctx context.Context, yield func(v1.StreamItem, error)
 	}
 	defer func() { _ = resp.Body.Close() }() // the stream is over
 	began := time.Now()
+	f.contact = began // a server that answers is there, if it dies at once again and again
 	for fr, err := range frames(&alive{resp.Body, dead}) {
 		if err != nil {
 			return heard || time.Since(began) > reconnectMax, false, errors.Join(errDropped, err)
