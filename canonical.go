@@ -102,6 +102,9 @@ func canonicalNumber(n json.Number) (any, error) {
 	if err != nil || math.IsInf(f, 0) {
 		return nil, fmt.Errorf("number %s is out of range", text)
 	}
+	if f == 0 { // -0.0 too
+		return json.Number("0"), nil
+	}
 	if f == math.Trunc(f) && math.Abs(f) < 1e21 {
 		return json.Number(strconv.FormatFloat(f, 'f', -1, 64)), nil
 	}

@@ -120,7 +120,7 @@ type Turn struct {
 }
 
 // maxTurns bounds the places kept; older ones are thinned out.
-const maxTurns = 512
+const maxTurns = 64
 
 // Money is the account of a session.
 type Money struct {

@@ -66,7 +66,8 @@ type Driver interface {
 	// Deliver puts an input into an inbox: durable, not fenced, idempotent by id
 	// for ever (the same id and digest again is nil, another digest ErrMismatch).
 	// With Letter.New it creates the session's head first (ErrExists is only
-	// returned for a different start). With ask, the ask is closed by
+	// returned for a different start; ErrNotFound: its lineage names a session that
+	// is not there, or does not end where one of its commits does). With ask, the ask is closed by
 	// compare-and-set in the same transaction, else ErrDecided. ErrNotFound: no
 	// such session.
 	Deliver(ctx context.Context, l Letter, ask *AskClose) error
@@ -94,6 +95,9 @@ type Lease struct {
 type Filter struct {
 	Fold  int // the fold version of this binary
 	Again *cairn.SessionKey
+	// Epoch is, with Again, that of the claim that is taken back: another one means
+	// that the session was released and claimed anew (ErrFenced). Zero: whichever.
+	Epoch uint64
 }
 
 // Claim is the right to append to a session. It is data, not a lock: the store

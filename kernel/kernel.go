@@ -47,6 +47,7 @@ type Kernel struct {
 	drain   chan struct{}
 	drained sync.Once
 	stopped chan struct{} // closed when Run returns
+	overdue atomic.Bool   // the time to drain is up: nothing at all is begun
 	fatal   chan error
 }
 
@@ -116,6 +117,7 @@ func (k *Kernel) Drain(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
+	k.overdue.Store(true) // before the owners are told: what begins after this stops itself
 	k.mu.Lock()
 	for _, o := range k.owners {
 		o.stopPerformers(errDraining)

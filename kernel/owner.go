@@ -128,7 +128,7 @@ func (o *owner) run(ctx context.Context) {
 // again claims the session that this process owns under a new epoch.
 func (o *owner) again(ctx context.Context) error {
 	l := journal.Lease{ID: o.claim.Lease} // with a new one, it is another owner's by now
-	claims, err := o.k.j.Claim(ctx, l, journal.Filter{Fold: engine.Version, Again: &o.key}, 1)
+	claims, err := o.k.j.Claim(ctx, l, journal.Filter{Fold: engine.Version, Again: &o.key, Epoch: o.claim.Epoch}, 1)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func (o *owner) perform(ctx context.Context) []cairn.Input {
 		case learnt: // its outcome is about to be stepped
 		case e.Stop:
 			own = append(own, o.input(neverBegun(e)))
-		case o.started(e) && !o.k.mayAct():
+		case o.started(e) && (!o.k.mayAct() || o.k.overdue.Load()):
 			own = append(own, o.input(neverBegun(e))) // recorded as started, certainly not begun
 		case o.started(e):
 			o.begin(ctx, e)
@@ -150,6 +150,9 @@ func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 	p := &performer{effect: e, cancel: cancel}
 	o.mu.Lock()
 	o.begun[e.ID] = p
+	if o.k.overdue.Load() {
+		p.halt(errDraining)
+	}
 	if e.Kind == cairn.EffectTool && !e.Tool.Class.Repeatable() {
 		o.once[e.ID] = true
 	}

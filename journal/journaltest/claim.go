@@ -266,6 +266,10 @@ func claimAgain(e *env) {
 	_, err = e.s.Claim(ctx, b, again, 1)
 	e.is(err, journal.ErrTooNew)
 	again.Fold = 2
+	again.Epoch = c.Epoch - 1 // a claim that was given up and taken anew since
+	_, err = e.s.Claim(ctx, b, again, 1)
+	e.is(err, journal.ErrFenced)
+	again.Epoch = 0
 	_, err = e.s.Claim(ctx, a, again, 1)
 	e.is(err, journal.ErrFenced)
 	nobody := key(9)

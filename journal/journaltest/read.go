@@ -124,6 +124,10 @@ func loadLineage(e *env) {
 	start = startLetter(key(5))
 	start.New.Lineage = []journal.Range{{Session: key(77), From: 1, To: 2}}
 	e.is(e.s.Deliver(ctx, start, nil), journal.ErrNotFound)
+	start.New.Lineage = []journal.Range{{Session: key(1), From: 1, To: 7}} // within a commit
+	e.is(e.s.Deliver(ctx, start, nil), journal.ErrNotFound)
+	start.New.Lineage = []journal.Range{{Session: key(1), From: 1, To: 99}}
+	e.is(e.s.Deliver(ctx, start, nil), journal.ErrNotFound)
 	start.New.Lineage = []journal.Range{{Session: keyOf("other", 1), From: 1, To: 2}}
 	e.is(e.s.Deliver(ctx, start, nil), journal.ErrNotFound)
 	_, err := e.s.Summary(ctx, key(5))

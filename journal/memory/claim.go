@@ -104,7 +104,7 @@ func (s *Store) claimAgain(l journal.Lease, f journal.Filter) (journal.Claim, er
 	switch {
 	case err != nil:
 		return journal.Claim{}, err
-	case h.lease != l.ID:
+	case h.lease != l.ID, f.Epoch != 0 && f.Epoch != h.epoch:
 		return journal.Claim{}, fmt.Errorf("%w: %s", journal.ErrFenced, h.key)
 	case h.fold > f.Fold:
 		return journal.Claim{}, fmt.Errorf("%w: %s needs fold version %d", journal.ErrTooNew, h.key, h.fold)

@@ -42,8 +42,12 @@ func (s *Store) check(l *journal.Letter, planned []journal.Letter) (put func(), 
 		}
 		fresh = true
 		for _, r := range l.New.Lineage {
-			if _, err := s.session(r.Session); err != nil || r.Session.Tenant != l.To.Tenant {
+			o, err := s.session(r.Session)
+			if err != nil || r.Session.Tenant != l.To.Tenant {
 				return nil, fmt.Errorf("%w: %s, of which %s was to be a fork", journal.ErrNotFound, r.Session, l.To)
+			}
+			if find(o.frames, r.To).Last() != r.To {
+				return nil, fmt.Errorf("%w: a commit of %s that ends at %d, where %s was to begin", journal.ErrNotFound, r.Session, r.To, l.To)
 			}
 		}
 	} else if d, ok := h.seen[l.ID]; ok {

@@ -149,7 +149,7 @@ func (s *Store) claimAgain(ctx context.Context, l journal.Lease, f journal.Filte
 				return err
 			}
 			n = number{tenant, integer(head[0])}
-			if text(head[3]) != l.ID {
+			if text(head[3]) != l.ID || (f.Epoch != 0 && f.Epoch != uint64(integer(head[1]))) {
 				return fmt.Errorf("%w: %s", journal.ErrFenced, c.Session)
 			}
 			if needs := integer(head[4]); needs > int64(f.Fold) {

@@ -164,6 +164,13 @@ func (w *writer) found(l *letter) (number, error) {
 			return number{}, fmt.Errorf("%w: %s, of which %s was to be a fork", journal.ErrNotFound, r.Session, l.To)
 		}
 		fold = max(fold, integer(row[0]))
+		end, err := w.frameEnd.one(tenant, row[1], int64(r.To))
+		if err != nil {
+			return number{}, err
+		}
+		if end == nil || integer(end[0]) != int64(r.To) {
+			return number{}, fmt.Errorf("%w: a commit of %s that ends at %d, where %s was to begin", journal.ErrNotFound, r.Session, r.To, l.To)
+		}
 	}
 	args := append([]driver.Value{tenant, string(l.To.ID), int64(l.next), fold}, l.row...)
 	no, err := w.headAdd.insert(append(args, l.lineage)...)

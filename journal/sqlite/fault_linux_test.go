@@ -92,6 +92,12 @@ func TestNoSpaceCalls(t *testing.T) {
 		t.Run("cairn.db"+file, func(t *testing.T) {
 			t.Parallel()
 			dir, w := t.TempDir(), newWitness()
+			first := launch(t, w, dir) // the schema is there before, so that opening writes little
+			first.wait(t)
+			_ = first.stdin.Close()
+			if code := first.end(); code != 0 {
+				t.Fatalf("exit code %d: %s", code, &first.said)
+			}
 			c := launch(t, w, dir, faulty(filepath.Join(dir, "cairn.db"+file), "pwrite64", "ENOSPC", "150..260")...)
 			c.wait(t)
 			time.AfterFunc(2*time.Second, func() { _ = c.stdin.Close() })

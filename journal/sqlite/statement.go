@@ -4,7 +4,7 @@ package sqlite
 type statements struct {
 	tenantGet, tenantAdd *stmt
 
-	headGet, headAdd, headFold                   *stmt
+	headGet, headAdd, headFold, frameEnd         *stmt
 	headStep, headSummary                        *stmt // a commit without and with a list row
 	headStepRelease, headSummaryRelease          *stmt // … that gives up the claim
 	headDue, headClaim, headFree                 *stmt
@@ -38,7 +38,8 @@ func (s *statements) prepare(c *conn) (err error) {
 		{&s.headAdd, `INSERT INTO head (tenant, session, epoch, next, lease, wake_at, busy, fold, status, agent, cost, reserved,
 			input, cache_read, cache_write_5m, cache_write_1h, output, reasoning, summary, lineage)
 			VALUES (?, ?, 0, ?, '', 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.headFold, `SELECT fold FROM head WHERE tenant = ? AND session = ?`},
+		{&s.headFold, `SELECT fold, no FROM head WHERE tenant = ? AND session = ?`},
+		{&s.frameEnd, `SELECT first + count - 1 FROM frame WHERE tenant = ? AND session = ? AND first <= ? ORDER BY first DESC LIMIT 1`},
 		{&s.headStep, step + claimed},
 		{&s.headSummary, step + summary + claimed},
 		{&s.headStepRelease, step + release + claimed},
