@@ -36,8 +36,10 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 		}
 	}
 
-	release := o.idle(s, b.outcomes)
+	work, now := engine.Open(s), o.k.o.Now()
+	release := o.idle(s, busy(work, now), b.outcomes)
 	if len(events) == 0 && len(b.taken) == 0 && !release {
+		o.work = work
 		o.dropOutcomes(b.outcomes)
 		return false, nil
 	}
@@ -46,10 +48,9 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 		o.nudge()
 		return false, err
 	}
-	now := o.k.o.Now()
 	c := journal.Commit{
-		Claim: o.claim, Frame: frame, Taken: b.taken, Open: open, Close: closed, WakeAt: timer(s, now),
-		Fold: engine.Version, Busy: busy(s, now), Release: release,
+		Claim: o.claim, Frame: frame, Taken: b.taken, Open: open, Close: closed, WakeAt: timer(s, work, now),
+		Fold: engine.Version, Busy: busy(work, now), Release: release,
 	}
 	if len(events) > 0 {
 		sum := s.Summary()
@@ -63,7 +64,7 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 		return false, err
 	}
 	failpoint.Hit(failpoint.CommitAfter)
-	o.claim, o.s = claim, s
+	o.claim, o.s, o.work = claim, s, work
 	o.h.add(events)
 	o.dropOutcomes(b.outcomes)
 	if len(events) > 0 {
@@ -94,11 +95,11 @@ func (o *owner) dropOutcomes(n int) {
 // learnt beyond this batch, and nothing is to be begun before a timer or an input.
 // A model call is not left open without being begun: the next owner would have to
 // take it for lost.
-func (o *owner) idle(s engine.State, outcomes int) bool {
+func (o *owner) idle(s engine.State, due bool, outcomes int) bool {
 	o.mu.Lock()
 	open := len(o.begun) > 0 || len(o.done) > outcomes
 	o.mu.Unlock()
-	return !open && (s.Model == nil || s.Model.Waiting) && (o.k.draining() || !busy(s, o.k.o.Now()))
+	return !open && (s.Model == nil || s.Model.Waiting) && (o.k.draining() || !due)
 }
 
 // asks keeps the rows of asks in step with the events.

@@ -29,6 +29,7 @@ type owner struct {
 	key   cairn.SessionKey
 
 	s       engine.State
+	work    []cairn.Effect // what was open in s when it was committed or looked at last
 	env     *engine.Env
 	envFor  envKey
 	missing *cairn.Error // why the definition cannot be had
@@ -235,9 +236,8 @@ type batch struct {
 	outcomes int
 }
 
-// gather collects what is to be stepped: first decisions, because they closed
-// their ask already, and forks, because they make the history ours; then what
-// was learnt; then the inbox in the order it came.
+// gather collects what is to be stepped, in the order of [rank], and within it
+// the owner's own inputs, what was learnt, and the inbox in the order it came.
 func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 	var b batch
 	o.mu.Lock()
@@ -245,10 +245,11 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 	mail := o.mail
 	o.mail = false
 	o.mu.Unlock()
-	var inbox []cairn.Input
+	b.outcomes = len(done)
+	b.inputs = slices.Concat(own, done)
 	if mail {
-		var err error
-		if inbox, err = o.k.j.Inputs(ctx, o.key, inboxPage); err != nil {
+		inbox, err := o.k.j.Inputs(ctx, o.key, inboxPage)
+		if err != nil {
 			o.nudge()
 			return b, err
 		}
@@ -256,21 +257,12 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 		if len(inbox) == inboxPage {
 			o.nudge()
 		}
-	}
-	b.outcomes = len(done)
-	for _, in := range inbox {
-		b.taken = append(b.taken, in.ID)
-		if first(in.Data) {
-			b.inputs = append(b.inputs, in)
+		for _, in := range inbox {
+			b.taken = append(b.taken, in.ID)
 		}
+		b.inputs = append(b.inputs, inbox...)
 	}
-	b.inputs = append(b.inputs, own...)
-	b.inputs = append(b.inputs, done...)
-	for _, in := range inbox {
-		if !first(in.Data) {
-			b.inputs = append(b.inputs, in)
-		}
-	}
+	slices.SortStableFunc(b.inputs, func(x, y cairn.Input) int { return rank(x.Data) - rank(y.Data) })
 	if at := engine.WakeAt(o.s); !at.IsZero() && !o.k.o.Now().Before(at) {
 		failpoint.Hit(failpoint.TimerFired)
 		b.inputs = append(b.inputs, o.input(cairn.Wake{}))
@@ -278,13 +270,20 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 	return b, nil
 }
 
-// first says whether an input is stepped before all others.
-func first(d cairn.InputData) bool {
+// rank orders the inputs of a batch. A fork makes the history ours. A take-over
+// speaks of what a former owner left open, so it comes before anything opens more.
+// Decisions closed their ask when they were delivered, so they come before what
+// could close it another way.
+func rank(d cairn.InputData) int {
 	switch d.(type) {
-	case cairn.Decide, cairn.Fork:
-		return true
+	case cairn.Fork:
+		return 0
+	case cairn.Takeover:
+		return 1
+	case cairn.Decide:
+		return 2
 	}
-	return false
+	return 3
 }
 
 // wait sleeps until something happened.
@@ -298,7 +297,7 @@ func (o *owner) wait(ctx context.Context) error {
 		}
 	}
 	d := inboxPoll
-	if at := timer(o.s, o.looked); !at.IsZero() {
+	if at := timer(o.s, o.work, o.looked); !at.IsZero() {
 		d = min(d, max(0, at.Sub(o.k.o.Now())))
 	}
 	t := time.NewTimer(d)

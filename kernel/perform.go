@@ -20,10 +20,10 @@ type performer struct {
 	stopped bool
 }
 
-// busy says whether work is to be done now: more than waiting for a timer, a
-// person or the end of a pause.
-func busy(s engine.State, now time.Time) bool {
-	for _, e := range engine.Open(s) {
+// busy says whether some of what is open is to be done now: more than waiting for
+// a timer, a person or the end of a pause.
+func busy(open []cairn.Effect, now time.Time) bool {
+	for _, e := range open {
 		if !e.Hold && (e.Stop || !e.NotBefore.After(now)) {
 			return true
 		}
@@ -33,9 +33,9 @@ func busy(s engine.State, now time.Time) bool {
 
 // timer is when something is due that is not due now: the engine has to be told
 // the time, or an effect is to be begun. Zero: nothing is timed.
-func timer(s engine.State, now time.Time) time.Time {
+func timer(s engine.State, open []cairn.Effect, now time.Time) time.Time {
 	at := engine.WakeAt(s)
-	for _, e := range engine.Open(s) {
+	for _, e := range open {
 		if !e.Hold && e.NotBefore.After(now) && (at.IsZero() || e.NotBefore.Before(at)) {
 			at = e.NotBefore
 		}
@@ -47,11 +47,10 @@ func timer(s engine.State, now time.Time) time.Time {
 // and returns what has to be stepped before anything else.
 func (o *owner) perform(ctx context.Context) []cairn.Input {
 	var own []cairn.Input
-	open := engine.Open(o.s)
-	wanted := make(map[cairn.EffectID]int, len(open))
+	wanted := make(map[cairn.EffectID]int, len(o.work))
 	now := o.k.o.Now()
 	o.looked = now
-	for _, e := range open {
+	for _, e := range o.work {
 		wanted[e.ID] = e.Attempt
 		o.mu.Lock()
 		p := o.begun[e.ID]

@@ -189,6 +189,84 @@ func TestCarriesOn(t *testing.T) {
 	t.Fatalf("the run did not complete; paid %d times", paid.Load())
 }
 
+// TestDecisionBuysNothing: what a decision opens in a session that nobody owned is
+// not taken for something a dead owner lost; and nobody else can read the files.
+func TestDecisionBuysNothing(t *testing.T) {
+	t.Parallel()
+	for verb, decide := range map[string]func(*client.Client, cairn.AskID) error{
+		"reject": func(c *client.Client, id cairn.AskID) error {
+			_, err := c.Reject(t.Context(), id, v1.Approve{Comment: "no"})
+			return err
+		},
+		"answer": func(c *client.Client, id cairn.AskID) error {
+			_, err := c.Answer(t.Context(), id, v1.Answer{Result: v1.Result{Content: v1.Text("blue")}})
+			return err
+		},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			t.Parallel()
+			a := &cairn.Agent{
+				Name: "asker", Model: "script/s", Policy: cairn.Policy{Ask: []string{"pay"}},
+				Tools: []cairn.ToolSource{
+					{HTTP: &cairn.HTTPTool{Name: "pay", URL: "http://127.0.0.1:1/"}}, {Client: &cairn.ClientTool{Name: "colour"}},
+				},
+			}
+			tool := map[string]string{"reject": "pay", "answer": "colour"}[verb]
+			models := scripted(&script.Script{Replies: []script.Reply{{Calls: []script.Call{{Tool: tool}}}, {Text: "Well."}}})
+			dir := t.TempDir()
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			n, _ := start(t, dir, node.Options{Models: models})
+			if _, _, err := n.Apply(t.Context(), cairn.DefaultTenant, a); err != nil {
+				t.Fatal(err)
+			}
+			c := n.Client()
+			s, err := c.CreateSession(t.Context(), v1.CreateSession{Agent: "asker", Input: v1.Text("Go."), Once: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			settled(t, c, s.ID)
+			for n.Owned() > 0 { // the session waits for a person: nobody owns it
+				time.Sleep(time.Millisecond) //nolint:forbidigo // a claim that is let go gives no signal
+			}
+			asks, err := c.Asks(t.Context(), client.AskQuery{})
+			if err != nil || len(asks.Asks) != 1 {
+				t.Fatalf("asks: %v, %v", asks, err)
+			}
+			if err := decide(c, asks.Asks[0].ID); err != nil {
+				t.Fatal(err)
+			}
+			for item, err := range c.Stream(t.Context(), s.ID, 0, client.UntilIdle()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if item.Event == nil {
+					continue
+				}
+				e, err := item.Event.Cairn()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d, ok := e.Data.(cairn.RunCompleted); ok {
+					if d.Summary.LostCalls != 0 || d.Summary.Retries != 0 || d.Summary.ModelCalls != 2 {
+						t.Errorf("two answers were needed; the account says %+v", d.Summary)
+					}
+				}
+			}
+			for _, name := range []string{"cairn.db", "cairn.db-wal", "cairn.db-shm", "token"} {
+				info, err := os.Stat(filepath.Join(dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if info.Mode().Perm() != 0o600 {
+					t.Errorf("%s has mode %v", name, info.Mode())
+				}
+			}
+		})
+	}
+}
+
 // TestDiskFull: on a full disk work is refused clearly and reads go on; when there
 // is space again, everything resumes by itself.
 func TestDiskFull(t *testing.T) {

@@ -28,6 +28,7 @@ type crowd struct {
 	order    []cairn.SessionID
 	decided  map[cairn.AskID]cairn.AskStatus // acknowledged decisions
 	adopted  bool                            // every session of the store is known
+	calm     bool                            // the last kill is over
 }
 
 // seen is what the victim acknowledged of a session.
@@ -38,7 +39,12 @@ type seen struct {
 	posts  int                 // acknowledged messages
 	toSay  int
 	cancel bool // a cancel was acknowledged
+	calm   bool // it began after the last kill
 }
+
+// calmSessions is how many sessions begin after the last kill: nothing of theirs
+// may be lost.
+const calmSessions = 10
 
 func newCrowd(c *client.Client, s *effectserver.Process, o Options) *crowd {
 	return &crowd{c: c, effects: s, o: o, creating: true, sessions: map[cairn.SessionID]*seen{}, decided: map[cairn.AskID]cairn.AskStatus{}}
@@ -67,6 +73,17 @@ func (c *crowd) stopCreating() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.creating = false
+}
+
+// calmDown lets some sessions begin that nobody disturbs by a kill.
+func (c *crowd) calmDown(ctx context.Context) {
+	c.mu.Lock()
+	c.calm = true
+	before := len(c.sessions)
+	c.mu.Unlock()
+	for end := time.Now().Add(c.o.Settle / 4); c.created() < before+calmSessions && time.Now().Before(end) && ctx.Err() == nil; {
+		wait(ctx, 20*time.Millisecond)
+	}
 }
 
 func (c *crowd) created() int {
@@ -99,9 +116,13 @@ func (c *crowd) settled() bool {
 // acknowledged is sent again with the same key: it is the same session.
 func (c *crowd) create(ctx context.Context, rng *rand.Rand) {
 	c.mu.Lock()
-	creating, n := c.creating, len(c.sessions)
+	creating, calm, n := c.creating, c.calm, len(c.sessions)
 	c.mu.Unlock()
-	if !creating || c.open() >= c.o.Sessions {
+	places := c.o.Sessions - c.open()
+	if calm {
+		places += calmSessions
+	}
+	if !creating || places <= 0 {
 		return
 	}
 	for _, a := range agents(c.effects.Base) {
@@ -109,7 +130,7 @@ func (c *crowd) create(ctx context.Context, rng *rand.Rand) {
 			return
 		}
 	}
-	for range c.o.Sessions - c.open() {
+	for range places {
 		agent, once, say := worker, true, 0
 		if n%5 == 4 {
 			agent, once, say = talker, false, 3
@@ -121,7 +142,7 @@ func (c *crowd) create(ctx context.Context, rng *rand.Rand) {
 		}
 		c.mu.Lock()
 		if c.sessions[s.ID] == nil {
-			c.sessions[s.ID] = &seen{agent: agent, posts: 1, toSay: say}
+			c.sessions[s.ID] = &seen{agent: agent, posts: 1, toSay: say, calm: calm}
 			c.order = append(c.order, s.ID)
 		}
 		n = len(c.sessions)

@@ -32,6 +32,10 @@ func TestTortureFindsDefects(t *testing.T) {
 			old: "!m.Waiting && !held(", new: "m.Waiting && !held(", want: "was bought twice",
 		},
 		{
+			name: "a decision's model call is taken for lost", file: "kernel/owner.go",
+			old: "case cairn.Takeover:\n\t\treturn 1", new: "case cairn.Takeover:\n\t\treturn 3", want: "no process had died",
+		},
+		{
 			name: "a list row lags behind the journal", file: "kernel/commit.go",
 			old: "sum := s.Summary()", new: "sum := o.s.Summary(); sum.Session = o.key", want: "list row differs",
 		},

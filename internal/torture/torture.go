@@ -108,6 +108,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := k.rampage(ctx, c); err != nil {
 		return nil, err
 	}
+	c.calmDown(ctx)
 	c.stopCreating()
 	fmt.Fprintf(o.Log, "%d kills done; waiting for %d sessions to end\n", k.kills, c.open())
 	deadline := time.Now().Add(o.Settle)
@@ -137,6 +138,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		if counts.Hits(p) == 0 {
 			v.violate("failpoint %s was never hit", p)
 		}
+	}
+	if v.checked.Calm == 0 {
+		v.violate("no session began after the last kill: nothing shows that only kills lose calls")
 	}
 	if 2*k.inFlight < k.kills {
 		v.violate("only %d of %d kills struck with an effect in flight", k.inFlight, k.kills)

@@ -40,6 +40,7 @@ type Checked struct {
 	Failed        int         `json:"sessions_failed"`
 	Cancelled     int         `json:"sessions_cancelled"`
 	Idle          int         `json:"sessions_idle"`
+	Calm          int         `json:"sessions_after_the_last_kill"`
 }
 
 const maxViolations = 50
@@ -167,6 +168,9 @@ func (v *verifier) session(ctx context.Context, id cairn.SessionID, was *seen) e
 			settle(d.Cost, d.Status)
 			if d.Error.Code == cairn.CodeLost {
 				v.checked.ModelLost++
+				if was.calm {
+					v.violate("%s: a model call was settled as lost, and no process had died", id)
+				}
 			}
 		case cairn.ModelCompleted:
 			settle(d.Cost, d.Status)
@@ -198,6 +202,9 @@ func (v *verifier) session(ctx context.Context, id cairn.SessionID, was *seen) e
 		case cairn.AskResolved:
 			resolved[d.Ask] = d.Status
 		}
+	}
+	if was.calm {
+		v.checked.Calm++
 	}
 	v.checked.Events += n
 	v.checked.Acknowledged += len(was.events)

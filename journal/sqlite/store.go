@@ -93,6 +93,9 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.lock, err = lock(dir); err != nil {
 		return nil, err
 	}
+	if err = private(s.file); err != nil {
+		return nil, errors.Join(err, s.unlock())
+	}
 	w := &writer{store: s, walSoft: int64(cmp.Or(o.WALPages, defaultWALPages))}
 	defer func() {
 		if err != nil {
@@ -183,4 +186,14 @@ func (s *Store) unlock() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// private makes the data file readable by its owner alone, also in a directory
+// that others can read. SQLite gives its log and its index the same mode.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
 }
