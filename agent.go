@@ -211,6 +211,13 @@ func (a *Agent) Validate() error {
 			return bad(path, "%q is not a model: write provider/name, for example script/support", m)
 		}
 	}
+	seen := map[string]bool{a.Model: true}
+	for i, m := range a.Fallback {
+		if seen[m] {
+			return bad(fmt.Sprintf("fallback[%d]", i), "%s stands there twice", m)
+		}
+		seen[m] = true
+	}
 	if len(a.Tools) > maxTools {
 		return bad("tools", "more than %d entries", maxTools)
 	}

@@ -8,11 +8,12 @@ import (
 
 // Input is what the world tells a session. At is the engine's only time.
 type Input struct {
-	ID   string // unique within the session; a second one with the same content is the same input
-	To   SessionKey
-	At   time.Time
-	From Principal
-	Data InputData
+	ID      string // unique within the session; a second one with the same content is the same input
+	To      SessionKey
+	Stepped time.Time `json:"-"` // when it is stepped, by the clock; zero: At
+	At      time.Time
+	From    Principal
+	Data    InputData
 }
 
 // InputData is the content of an input; the types below are all there are.

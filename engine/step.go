@@ -23,10 +23,14 @@ const (
 // Step decides which facts follow from an input. It may return none: an input
 // that comes too late, twice or for something that is not open changes nothing.
 func Step(env *Env, s State, in cairn.Input) []cairn.Event {
+	now := in.At
+	if !in.Stepped.IsZero() {
+		now = in.Stepped
+	}
 	if in.At.Before(s.At) { // time never goes back within a session
 		in.At = s.At
 	}
-	p := &planner{env: env, s: s, at: in.At, in: in}
+	p := &planner{env: env, s: s, at: in.At, now: now, in: in}
 	p.input()
 	return p.out
 }
@@ -37,6 +41,7 @@ type planner struct {
 	env *Env
 	s   State
 	at  time.Time
+	now time.Time // the clock, which may have been set back: what is scheduled counts from it
 	in  cairn.Input
 	out []cairn.Event
 }
@@ -147,7 +152,7 @@ func (p *planner) startRun() {
 	a := p.env.Agent
 	d := cairn.RunStarted{Digest: p.s.Digest, Budget: strictest(a.Budget.Run, p.s.Budget.Run)}
 	if a.Limits.Wall > 0 {
-		d.Deadline = p.at.Add(time.Duration(a.Limits.Wall))
+		d.Deadline = p.now.Add(time.Duration(a.Limits.Wall))
 	}
 	p.emit(d)
 }
@@ -178,12 +183,12 @@ func (p *planner) control(d cairn.Control) {
 // wake does what is due by now.
 func (p *planner) wake() {
 	for _, a := range p.s.Asks {
-		if !a.Expires.IsZero() && !p.at.Before(a.Expires) {
+		if !a.Expires.IsZero() && !p.now.Before(a.Expires) {
 			p.expire(a)
 		}
 	}
 	r := &p.s.Run
-	if r.Active && r.Stop == nil && r.Ending == nil && r.Parked.IsZero() && !r.Deadline.IsZero() && !p.at.Before(r.Deadline) {
+	if r.Active && r.Stop == nil && r.Ending == nil && r.Parked.IsZero() && !r.Deadline.IsZero() && !p.now.Before(r.Deadline) {
 		p.emit(cairn.RunCancelling{Reason: "wall limit", Error: &cairn.Error{
 			Code:    cairn.CodeWallLimit,
 			Message: fmt.Sprintf("the run took longer than limits.wall = %s", p.env.Agent.Limits.Wall),
@@ -195,15 +200,21 @@ func (p *planner) wake() {
 // closeUnbegun closes what was planned and certainly not begun: calls that wait
 // for an answer or for their start, and the asks that go with them.
 func (p *planner) closeUnbegun(code cairn.Code, why string) {
+	clientAsked := map[cairn.Seq]bool{}
 	for _, a := range p.s.Asks {
 		if c, ok := p.open(a.Call); a.Kind == cairn.AskUnknown || (ok && !c.Stop) {
 			continue // the question stands, however the run ends; and hooks run to their end
 		}
+		clientAsked[a.Call] = a.Kind == cairn.AskClientTool
 		p.emit(cairn.AskResolved{Ask: a.ID, Status: cairn.AskCancelled, Comment: why})
 	}
 	for _, c := range p.s.Calls {
 		unbegun := c.Phase == PhaseAsking || (c.Phase == PhaseReady && !c.Class.Repeatable()) ||
-			(c.Phase == PhaseReady && c.NotBefore.After(p.at))
+			(c.Phase == PhaseReady && c.NotBefore.After(p.now))
+		if c.Stop && c.Phase == PhaseAsking && c.Host == cairn.HostClient && clientAsked[c.Seq] && !c.Class.Repeatable() {
+			p.unknown(c, "The client was asked to make this call and did not say whether it did.", nil)
+			continue
+		}
 		if c.Stop && unbegun {
 			p.about(p.s.effect(c.Seq), cairn.ToolCallFailed{Attempt: c.Attempt, Error: cairn.Error{Code: code, Message: why, NotDone: true}})
 		}
@@ -244,7 +255,7 @@ func (p *planner) advance() {
 		return
 	}
 	if m := p.s.Model; m != nil && m.Waiting && r.Stop == nil {
-		due := !p.at.Before(m.RetryAt)
+		due := !p.now.Before(m.RetryAt)
 		if due && !r.Paused && p.s.Draw == nil && !p.s.budgetAsked() {
 			p.request(m.Purpose, nil)
 		}

@@ -155,6 +155,10 @@ func (p *planner) expire(a Ask) {
 			return
 		}
 	}
+	if a.Kind == cairn.AskClientTool && !c.Class.Repeatable() {
+		p.unknown(c, "The client was asked to make this call and did not say whether it did.", nil)
+		return
+	}
 	p.about(id, cairn.ToolCallFailed{Attempt: c.Attempt, Error: cairn.Error{
 		Code: cairn.CodeExpired, Message: "Nobody answered in time; the call was not made.", NotDone: true,
 	}})

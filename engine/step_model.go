@@ -37,8 +37,8 @@ func provider(model string) string {
 // fallback is the model after the given one; empty: there is none.
 func (v *Env) fallback(name string) string {
 	all := append([]string{v.Agent.Model}, v.Agent.Fallback...)
-	for i, m := range all[:len(all)-1] {
-		if m == name {
+	for i := len(all) - 2; i >= 0; i-- { // from the end: a name that stands there twice makes no circle
+		if all[i] == name && all[i+1] != name {
 			return all[i+1]
 		}
 	}
@@ -179,7 +179,7 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 	}
 	again := func(model string, wait time.Duration) {
 		p.about(id, cairn.ModelRetried{
-			Attempt: m.Attempt, Error: err, Usage: usage, Cost: cost, Status: status, NextAt: p.at.Add(wait), Model: model,
+			Attempt: m.Attempt, Error: err, Usage: usage, Cost: cost, Status: status, NextAt: p.now.Add(wait), Model: model,
 		})
 	}
 	if m.Stop || p.s.Run.Stop != nil {

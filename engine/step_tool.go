@@ -152,7 +152,7 @@ func (p *planner) toolOutcome(d cairn.ToolOutcome) {
 		if !drained {
 			wait = backoff(d.Effect, c.Attempt, time.Duration(err.RetryAfter))
 		}
-		p.about(d.Effect, cairn.ToolCallRetried{Attempt: c.Attempt, Error: *err, NextAt: p.at.Add(wait)})
+		p.about(d.Effect, cairn.ToolCallRetried{Attempt: c.Attempt, Error: *err, NextAt: p.now.Add(wait)})
 		return
 	}
 	p.about(d.Effect, cairn.ToolCallFailed{Attempt: c.Attempt, Error: *err, Result: d.Result, Killed: d.Killed, Took: d.Took})
@@ -188,6 +188,9 @@ func (p *planner) reconciled(d cairn.ReconcileOutcome) {
 	if i < 0 || p.s.Calls[i].Phase != PhaseReconciling {
 		return
 	}
+	if d.Error != nil && d.Error.Code == cairn.CodeCancelled {
+		return // the owner drains: the next one asks
+	}
 	c := p.s.Calls[i]
 	if d.Finding == cairn.FoundDone || d.Finding == cairn.FoundNotDone {
 		p.settleUnknown(c, cairn.EffectReconciled{Finding: d.Finding, By: "query", Result: d.Result})
@@ -222,11 +225,11 @@ func (p *planner) toolset(d cairn.ToolsetOutcome) {
 	case w.Stop:
 		p.about(d.Effect, cairn.ToolsetFailed{Attempt: d.Attempt, Error: *d.Error})
 	case d.Error.Code == cairn.CodeCancelled:
-		p.about(d.Effect, cairn.ToolsetRetried{Attempt: d.Attempt, Error: *d.Error, NextAt: p.at})
+		p.about(d.Effect, cairn.ToolsetRetried{Attempt: d.Attempt, Error: *d.Error, NextAt: p.now})
 	case d.Error.Retryable && d.Attempt < maxDiscovery:
 		p.about(d.Effect, cairn.ToolsetRetried{
 			Attempt: d.Attempt, Error: *d.Error,
-			NextAt: p.at.Add(backoff(d.Effect, d.Attempt, time.Duration(d.Error.RetryAfter))),
+			NextAt: p.now.Add(backoff(d.Effect, d.Attempt, time.Duration(d.Error.RetryAfter))),
 		})
 	default:
 		p.about(d.Effect, cairn.ToolsetFailed{Attempt: d.Attempt, Error: *d.Error})

@@ -147,6 +147,9 @@ func (c *stateCache) put(s engine.State, h history) {
 	if e.size > c.max/8 {
 		e.h, e.size = history{}, 2048+16*len(s.Context.Turns)
 	}
+	for i := range s.Calls {
+		e.size += 512 + len(s.Calls[i].Args)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.by == nil {

@@ -41,14 +41,16 @@ type Kernel struct {
 	fenceAt atomic.Pointer[time.Time]
 	cache   stateCache
 
-	slots   chan struct{}
-	work    sync.WaitGroup // owners
-	late    sync.WaitGroup // performers of sessions that are no longer ours
-	drain   chan struct{}
-	drained sync.Once
-	stopped chan struct{} // closed when Run returns
-	overdue atomic.Bool   // the time to drain is up: nothing at all is begun
-	fatal   chan error
+	slots    chan struct{}
+	work     sync.WaitGroup // owners
+	late     sync.WaitGroup // performers of sessions that are no longer ours
+	drain    chan struct{}
+	drained  sync.Once
+	stopped  chan struct{} // closed when Run returns
+	over     chan struct{} // closed with overdue
+	lateOnce sync.Once
+	overdue  atomic.Bool // the time to drain is up: nothing at all is begun
+	fatal    chan error
 }
 
 // New returns a kernel that has not started.
@@ -74,7 +76,7 @@ func New(j *journal.Journal, h Host, live *Live, o Options) *Kernel {
 	return &Kernel{
 		j: j, host: h, live: live, o: o, owners: map[cairn.SessionKey]*owner{},
 		cache: stateCache{max: o.CacheBytes}, slots: make(chan struct{}, o.MaxSessions),
-		drain: make(chan struct{}), stopped: make(chan struct{}), fatal: make(chan error, 1),
+		drain: make(chan struct{}), over: make(chan struct{}), stopped: make(chan struct{}), fatal: make(chan error, 1),
 	}
 }
 
@@ -99,6 +101,10 @@ func (k *Kernel) Run(ctx context.Context) error {
 	case <-k.drain:
 		<-claimed // what was claimed last is let go like the rest
 		k.work.Wait()
+		select { // the store may have given up meanwhile
+		case err = <-k.fatal:
+		default:
+		}
 	}
 	cancel(err)
 	services.Wait()
@@ -118,9 +124,12 @@ func (k *Kernel) Drain(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	k.overdue.Store(true) // before the owners are told: what begins after this stops itself
+	k.lateOnce.Do(func() { close(k.over) })
 	k.mu.Lock()
 	for _, o := range k.owners {
-		o.stopPerformers(errDraining)
+		for f := o; f != nil; f = f.former {
+			f.stopPerformers(errDraining)
+		}
 	}
 	k.mu.Unlock()
 	<-k.stopped
@@ -304,10 +313,22 @@ func (k *Kernel) own(ctx context.Context, c journal.Claim) {
 	k.owners[c.Session] = o
 	k.mu.Unlock()
 	if former != nil { // it was fenced: its lease ran out
+		o.former = former
 		former.fence()
 	}
 	k.work.Go(func() {
+		if former != nil {
+			// What it has in flight and must not be repeated is not unknown: its outcome
+			// comes into the inbox. Nobody asks about it while it is under way.
+			<-former.ended
+			former.owed.Wait()
+			k.mu.Lock()
+			o.former = nil
+			k.mu.Unlock()
+		}
 		o.run(ctx)
+		close(o.ended)
+		o.owed.Wait() // until then a new owner finds it here
 		k.mu.Lock()
 		if k.owners[c.Session] == o {
 			delete(k.owners, c.Session)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -35,10 +36,16 @@ type owner struct {
 	missing *cairn.Error // why the definition cannot be had
 	h       history
 	snapped cairn.Seq
+	page    int       // inputs looked at for decisions; zero: inboxPage
 	looked  time.Time // when perform last looked what is due
 	// taken says that the takeover is recorded and nobody else has owned the session
 	// since: what is open and not under way here was not begun by anyone.
 	taken bool
+
+	// former is the owner of the session under the lease that this process lost.
+	former *owner
+	ended  chan struct{}  // closed when run has returned
+	owed   sync.WaitGroup // calls that must not be repeated, until their outcome is handed on
 
 	wake  chan struct{} // cap 1: something is to be looked at
 	mu    sync.Mutex
@@ -52,7 +59,7 @@ type owner struct {
 }
 
 func newOwner(k *Kernel, c journal.Claim) *owner {
-	return &owner{k: k, claim: c, key: c.Session, wake: make(chan struct{}, 1), begun: map[cairn.EffectID]*performer{}, once: map[cairn.EffectID]bool{}, mail: true}
+	return &owner{k: k, claim: c, key: c.Session, ended: make(chan struct{}), wake: make(chan struct{}, 1), begun: map[cairn.EffectID]*performer{}, once: map[cairn.EffectID]bool{}, mail: true}
 }
 
 func (o *owner) ring() {
@@ -88,7 +95,11 @@ func (o *owner) isFenced() bool {
 func (o *owner) run(ctx context.Context) {
 	backoff := 100 * time.Millisecond
 	for {
+		began := time.Now()
 		err := o.drive(ctx)
+		if time.Since(began) > time.Minute { // it worked for a while: this is another trouble
+			backoff = 100 * time.Millisecond
+		}
 		switch {
 		case err == nil:
 			return
@@ -118,7 +129,7 @@ func (o *owner) run(ctx context.Context) {
 		default:
 			o.k.o.Logger.Error("session cannot go on; trying again", "session", o.key, "err", err)
 		}
-		if o.isFenced() || !pause(ctx, backoff) {
+		if o.isFenced() || o.givenUp(ctx, backoff) {
 			o.abandon(ctx)
 			return
 		}
@@ -145,7 +156,13 @@ func (o *owner) again(ctx context.Context) error {
 }
 
 // drive loads the session and steps it until it is released: nil.
-func (o *owner) drive(ctx context.Context) error {
+func (o *owner) drive(ctx context.Context) (err error) {
+	defer func() { // one session that cannot be stepped must not take the node with it, start after start
+		if r := recover(); r != nil {
+			o.k.o.Logger.Error("a session panicked", "session", o.key, "panic", r, "stack", string(debug.Stack()))
+			err = cairn.Errorf(cairn.CodeInternal, "the session could not be stepped")
+		}
+	}()
 	if err := o.load(ctx); err != nil {
 		return err
 	}
@@ -170,12 +187,15 @@ func (o *owner) drive(ctx context.Context) error {
 		}
 		released, err := o.commit(ctx, b)
 		if errors.Is(err, journal.ErrDecided) {
-			continue // the decision is in the inbox and is stepped first now
+			// The decision is in the inbox and is stepped first now; it may lie behind
+			// more inputs than were looked at.
+			o.page = 2 * max(o.page, inboxPage)
+			continue
 		}
 		if err != nil || released {
 			return err
 		}
-		o.taken = true
+		o.taken, o.page = true, 0
 		own = o.perform(ctx)
 		if len(own) > 0 {
 			continue
@@ -248,19 +268,25 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 	b.outcomes = len(done)
 	b.inputs = slices.Concat(own, done)
 	if mail {
-		inbox, err := o.k.j.Inputs(ctx, o.key, inboxPage)
+		page := max(o.page, inboxPage)
+		inbox, err := o.k.j.Inputs(ctx, o.key, page)
 		if err != nil {
 			o.nudge()
 			return b, err
 		}
 		failpoint.Hit(failpoint.InboxRead)
-		if len(inbox) == inboxPage {
+		if len(inbox) >= inboxPage {
 			o.nudge()
 		}
-		for _, in := range inbox {
+		now := o.k.o.Now().UTC()
+		for i, in := range inbox {
+			if i >= inboxPage && rank(in.Data) == rankOther {
+				continue // beyond the page only what is stepped first is taken
+			}
+			in.Stepped = now
 			b.taken = append(b.taken, in.ID)
+			b.inputs = append(b.inputs, in)
 		}
-		b.inputs = append(b.inputs, inbox...)
 	}
 	slices.SortStableFunc(b.inputs, func(x, y cairn.Input) int { return rank(x.Data) - rank(y.Data) })
 	if at := engine.WakeAt(o.s); !at.IsZero() && !o.k.o.Now().Before(at) {
@@ -283,8 +309,11 @@ func rank(d cairn.InputData) int {
 	case cairn.Decide:
 		return 2
 	}
-	return 3
+	return rankOther
 }
+
+// rankOther is the rank of everything that has no reason to come first.
+const rankOther = 3
 
 // wait sleeps until something happened.
 func (o *owner) wait(ctx context.Context) error {
@@ -323,4 +352,22 @@ func (o *owner) wait(ctx context.Context) error {
 		return journal.ErrFenced
 	}
 	return nil
+}
+
+// givenUp waits before another try; true: there is none, because the time to
+// drain is up or ctx is done.
+func (o *owner) givenUp(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return true
+	case <-o.k.over:
+		o.mu.Lock()
+		under := len(o.begun)
+		o.mu.Unlock()
+		return under == 0 || !pause(ctx, d) // what was stopped has yet to report
+	case <-t.C:
+		return false
+	}
 }

@@ -156,7 +156,14 @@ func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 		o.once[e.ID] = true
 	}
 	o.mu.Unlock()
+	once := e.Kind == cairn.EffectTool && !e.Tool.Class.Repeatable()
+	if once {
+		o.owed.Add(1)
+	}
 	o.k.late.Go(func() {
+		if once {
+			defer o.owed.Done()
+		}
 		defer cancel(nil)
 		var out cairn.InputData
 		if refused != nil {
@@ -220,7 +227,8 @@ func (o *owner) abandon(ctx context.Context) {
 		}
 	}
 	for _, in := range o.done {
-		o.k.late.Go(func() { o.owe(ctx, in) })
+		o.owed.Add(1)
+		o.k.late.Go(func() { defer o.owed.Done(); o.owe(ctx, in) })
 	}
 	o.done = nil
 }
@@ -237,16 +245,16 @@ func (k *Kernel) do(ctx context.Context, j Job) (out cairn.InputData) {
 		took := cairn.Duration(time.Since(started))
 		switch d := out.(type) {
 		case cairn.ModelOutcome:
-			d.Effect, d.Attempt, d.Took = e.ID, e.Attempt, took
+			d.Effect, d.Attempt, d.Took, d.Error = e.ID, e.Attempt, took, stoppedBy(ctx, d.Error)
 			out = d
 		case cairn.ToolOutcome:
-			d.Effect, d.Attempt, d.Took = e.ID, e.Attempt, took
+			d.Effect, d.Attempt, d.Took, d.Error = e.ID, e.Attempt, took, stoppedBy(ctx, d.Error)
 			out = d
 		case cairn.ReconcileOutcome:
-			d.Effect, d.Attempt = e.ID, e.Attempt
+			d.Effect, d.Attempt, d.Error = e.ID, e.Attempt, stoppedBy(ctx, d.Error)
 			out = d
 		case cairn.ToolsetOutcome:
-			d.Effect, d.Attempt = e.ID, e.Attempt
+			d.Effect, d.Attempt, d.Error = e.ID, e.Attempt, stoppedBy(ctx, d.Error)
 			out = d
 		}
 	}()
@@ -255,6 +263,9 @@ func (k *Kernel) do(ctx context.Context, j Job) (out cairn.InputData) {
 	failpoint.Hit(failpoint.PerformBefore)
 	if e.Kind == cairn.EffectDraw {
 		return k.draw(ctx, e)
+	}
+	if e.Kind == cairn.EffectReconcile {
+		return k.query(ctx, j)
 	}
 	return k.host.Perform(ctx, j)
 }
@@ -311,4 +322,35 @@ func effectOf(d cairn.InputData) cairn.EffectID {
 		return d.Effect
 	}
 	return ""
+}
+
+// stoppedBy takes "cancelled" only from a performer that was stopped: the engine
+// tries such an attempt again at once and without end, for the next owner.
+func stoppedBy(ctx context.Context, e *cairn.Error) *cairn.Error {
+	if e == nil || e.Code != cairn.CodeCancelled || ctx.Err() != nil {
+		return e
+	}
+	other := *e
+	other.Code, other.Retryable = cairn.CodeUnavailable, true
+	return &other
+}
+
+// maxQueries bounds how often a declared query is asked before a person is.
+const maxQueries = 6
+
+// query asks whether a lost call took place, again while that may help: it is a
+// read, and a person is asked only when it gives no answer.
+func (k *Kernel) query(ctx context.Context, j Job) cairn.InputData {
+	wait := time.Second
+	for n := 1; ; n++ {
+		out := k.host.Perform(ctx, j)
+		d, ok := out.(cairn.ReconcileOutcome)
+		if !ok || d.Error == nil || !d.Error.Retryable || n == maxQueries {
+			return out
+		}
+		if !pause(ctx, wait) {
+			return cairn.ReconcileOutcome{Error: &cairn.Error{Code: cairn.CodeCancelled, Message: "stopped", NotDone: true}}
+		}
+		wait = min(2*wait, 30*time.Second)
+	}
 }

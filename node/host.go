@@ -110,6 +110,9 @@ func (h *host) Models(ctx context.Context, a *cairn.Agent) ([]cairn.ModelInfo, e
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
+			if cairn.CodeOf(err) != cairn.CodeNotFound {
+				return nil, err // without its prices nothing could be reserved: try again
+			}
 			provider, _ := model.Split(name)
 			info = cairn.ModelInfo{Name: name, Provider: provider}
 		}

@@ -77,6 +77,7 @@ type Node struct {
 	server  *http.Server
 	addr    string
 	stop    context.CancelFunc
+	works   bool // the kernel runs, or ran
 	running sync.WaitGroup
 	failed  chan error
 	drain   sync.Once
@@ -153,6 +154,7 @@ func (n *Node) Start(ctx context.Context) error {
 	if n.o.Paused {
 		return nil
 	}
+	n.works = true
 	n.running.Go(func() {
 		if err := n.kernel.Run(ctx); err != nil {
 			n.fail(err)
@@ -234,7 +236,7 @@ func (n *Node) Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (jou
 // ctx is done first, that is stopped, and how it stopped is recorded.
 func (n *Node) Drain(ctx context.Context) error {
 	n.drain.Do(func() {
-		if !n.o.Paused && n.stop != nil {
+		if n.works {
 			n.kernel.Drain(ctx)
 		}
 	})

@@ -101,10 +101,11 @@ func (d *due) tooNew(no int64, fold int) {
 func (d *due) timer(no, at int64, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if at <= max(d.woken, now.UnixNano()) {
+	if at <= now.UnixNano() {
 		d.pushLocked([]int64{no})
 		return
 	}
+	d.woken = min(d.woken, at-1) // the clock was set back: this one is still to come
 	if at < d.wake {
 		d.wake = at
 		d.notify()
