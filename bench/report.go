@@ -177,7 +177,11 @@ func (r *report) print(out io.Writer) error {
 			about = append(about, s)
 		}
 	}
-	fmt.Fprintf(out, "%s; medians of %d rounds, synchronous=FULL\n\n", strings.Join(about, ", "), r.Rounds)
+	rounds := "one round"
+	if r.Rounds > 1 {
+		rounds = fmt.Sprintf("medians of %d rounds", r.Rounds)
+	}
+	fmt.Fprintf(out, "%s; %s, synchronous=FULL\n\n", strings.Join(about, ", "), rounds)
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "figure\tmeasured\tunit\tlowest–highest\tbeside\tratio\tgoal\tmet")
 	for _, f := range r.Figures {

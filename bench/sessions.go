@@ -65,7 +65,7 @@ func idleSessions(ctx context.Context, b *bench) (_ []row, err error) {
 		return nil, err
 	}
 	name := short(float64(b.Sessions)) + " idle sessions, "
-	next := &beside{"none", mb(empty)}
+	next := &beside{"no session", mb(empty)}
 	return []row{
 		{Name: name + "after their runs", Measured: mb(worked), Unit: "MB", Beside: next, Goal: goalIf(b.Sessions >= 10_000, atMost(300))},
 		{Name: name + "after a restart", Measured: mb(rest), Unit: "MB", Beside: next, Goal: goalIf(b.Sessions >= 10_000, atMost(300))},

@@ -55,7 +55,7 @@ func (j *Journal) Encode(ctx context.Context, t cairn.TenantID, events []cairn.E
 		if want := events[0].Seq + cairn.Seq(i); e.Seq != want {
 			return Frame{}, fmt.Errorf("journal: event %d follows %d", e.Seq, want-1)
 		}
-		b, err := json.Marshal(e)
+		b, err := e.MarshalJSON() // json.Marshal would go over the bytes once more
 		if err != nil {
 			return Frame{}, fmt.Errorf("journal: encode event %d: %w", e.Seq, err)
 		}
@@ -97,7 +97,7 @@ func (j *Journal) Decode(ctx context.Context, t cairn.TenantID, f Frame) ([]cair
 			b = large
 		}
 		var e cairn.Event
-		if err := json.Unmarshal(b, &e); err != nil {
+		if err := e.UnmarshalJSON(b); err != nil {
 			return nil, fmt.Errorf("journal: frame at %d: %w", f.First, err)
 		}
 		if want := f.First + cairn.Seq(len(events)); e.Seq != want {

@@ -72,8 +72,10 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 	}
 	if release {
 		failpoint.Hit(failpoint.ReleaseAfter)
-		o.snapshot(ctx)
+		o.snapshot(ctx, o.k.o.SnapshotLag)
 		o.k.cache.put(o.s, o.h)
+	} else {
+		o.snapshot(ctx, 10*o.k.o.SnapshotLag) // a long run that is killed is not read from its start
 	}
 	return release, nil
 }
@@ -138,11 +140,13 @@ func answered(events []cairn.Event) []cairn.EffectID {
 	return ids
 }
 
-// snapshot writes the state beside the log now and then.
-func (o *owner) snapshot(ctx context.Context) {
-	if o.s.Seq < o.snapped+cairn.Seq(o.k.o.SnapshotLag) {
+// snapshot writes the state beside the log, if there are enough events since the
+// last one.
+func (o *owner) snapshot(ctx context.Context, lag int) {
+	if o.s.Seq < o.snapped+cairn.Seq(lag) {
 		return
 	}
+	o.snapped = o.s.Seq
 	failpoint.Hit(failpoint.SnapshotBefore)
 	b, err := json.Marshal(o.s)
 	if err == nil {

@@ -16,6 +16,10 @@ import (
 	v1 "github.com/cairn-run/cairn/api/v1"
 	"github.com/cairn-run/cairn/internal/config"
 	"github.com/cairn-run/cairn/policy"
+	"github.com/cairn-run/cairn/tool"
+	"github.com/cairn-run/cairn/tool/builtin"
+	toolhttp "github.com/cairn-run/cairn/tool/http"
+	"github.com/cairn-run/cairn/tool/mcp"
 )
 
 func (a *app) agentsCommand() *cobra.Command {
@@ -91,7 +95,8 @@ func (a *app) applyCommand() *cobra.Command {
 		Use:   "apply FILE|DIR...",
 		Short: "Check agent files and make them the current versions",
 		Long: "apply reads agent files (of a directory: every .md, .yaml, .yml and .json in it that has the fields of an\n" +
-			"agent), checks all of them, and registers them only if all are right.",
+			"agent), checks all of them, and registers them only if all are right. --check reaches no model and no server:\n" +
+			"that the model is known, and that a tool of an MCP server exists, is not looked at.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.apply(c.Context(), args, dry) },
 	}
@@ -103,6 +108,9 @@ func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 	var files []*config.File
 	var names []string
 	var problems []error
+	tools := mcp.New(mcp.Options{Log: a.quietLogger()})
+	defer func() { _ = tools.Close() }() // it has no connection: nothing is called
+	catalog := tool.New(tool.Options{HTTP: toolhttp.New(), MCP: tools, Builtin: builtin.Tools(), Log: a.quietLogger()})
 	for _, path := range paths {
 		found, err := agentFiles(path)
 		if err != nil {
@@ -110,6 +118,9 @@ func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
 		}
 		for _, name := range found {
 			f, err := readAgent(name)
+			if err == nil {
+				err = f.Locate(catalog.Validate(f.Agent))
+			}
 			if err != nil {
 				problems = append(problems, err)
 				continue

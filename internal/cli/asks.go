@@ -70,9 +70,37 @@ func (a *app) asks(ctx context.Context, session string, status cairn.AskStatus) 
 				fmt.Fprintln(a.Stdout, line)
 			}
 		}
+		if ask.Status == cairn.AskOpen {
+			for _, line := range a.answers(askOf(ask), a.out) {
+				fmt.Fprintln(a.Stdout, "  "+line)
+			}
+		}
 		fmt.Fprintf(a.Stdout, "  %s\n\n", a.out.dim("session   "+word(ask.Session)+", asked "+ask.Opened.In(a.Location).Format("2006-01-02 15:04:05")))
 	}
 	return nil
+}
+
+// answers are the commands that answer an ask. Where a yes or a no is not about
+// making the call, they say what it is about.
+func (a *app) answers(ask cairn.Ask, s style) []string {
+	id := word(ask.ID)
+	pair := func(yes, no string) []string {
+		return []string{
+			a.command("approve %s", id) + s.dim("   # "+yes),
+			a.command("reject %s", id) + s.dim("    # "+no),
+		}
+	}
+	switch ask.Kind {
+	case cairn.AskApproval:
+		return []string{a.command("approve %s", id), a.command("reject %s --reason TEXT", id)}
+	case cairn.AskClientTool:
+		return []string{a.command("answer %s RESULT", id)}
+	case cairn.AskUnknown:
+		return pair("yes, it took place", "no, it did not")
+	case cairn.AskBudget:
+		return pair(fmt.Sprintf("allow %s more", ask.Amount), "stop here")
+	}
+	return pair("yes", "no")
 }
 
 // printAsks lists asks and what became of them.
@@ -190,7 +218,7 @@ func (a *app) decideCommand(ctx context.Context, arg string, ans answer) error {
 		}
 		ask, err := a.decide(ctx, l, id, ans)
 		if err != nil {
-			return err
+			return a.misfit(ctx, l, id, ans, err)
 		}
 		if err := a.print(ask, func(w io.Writer) {
 			fmt.Fprintf(w, "%s %s\n", ask.ID, a.out.green(askStatus(ask.Status)))
@@ -200,6 +228,36 @@ func (a *app) decideCommand(ctx context.Context, arg string, ans answer) error {
 		l.carried(ask.Session)
 		return nil
 	})
+}
+
+// misfit says of an answer that an ask of its kind does not take which command
+// does; any other error stays as it is.
+func (a *app) misfit(ctx context.Context, l *link, id cairn.AskID, ans answer, err error) error {
+	if cairn.CodeOf(err) != cairn.CodeInvalid {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	ask, aerr := l.Ask(ctx, id)
+	if aerr != nil {
+		return err
+	}
+	client := ask.Kind == cairn.AskClientTool
+	switch ans.verb {
+	case cairn.VerbApprove, cairn.VerbEdit:
+		if client {
+			return cairn.Errorf(cairn.CodeInvalid, "%s is not approved: the call is yours to make, give its result with %s", id, a.command("answer %s RESULT", id))
+		}
+		if ans.verb == cairn.VerbEdit && ask.Kind != cairn.AskApproval {
+			return cairn.Errorf(cairn.CodeInvalid, "%s has nothing to edit: use %s without --edit", id, a.command("approve %s", id))
+		}
+	case cairn.VerbAnswer:
+		if !client && ask.Kind != cairn.AskUnknown {
+			return cairn.Errorf(cairn.CodeInvalid, "%s takes no result: use %s or %s", id, a.command("approve %s", id), a.command("reject %s", id))
+		}
+	case cairn.VerbReject: // every kind takes it
+	}
+	return err
 }
 
 // askOf finds an ask by its id, or by the session that has it open.

@@ -97,7 +97,29 @@ func message(err error) string {
 	if e, ok := err.(*cairn.Error); ok { //nolint:errorlint // only if nothing was said around it
 		return e.Message
 	}
-	return err.Error()
+	return withoutSource(err, err.Error())
+}
+
+// withoutSource takes the class of an error out of a text, and of one that came
+// from the API that it did: the API may be in this process, and the message has
+// said it all.
+func withoutSource(err error, text string) string {
+	if e, ok := err.(*cairn.Error); ok { //nolint:errorlint // the tree is walked here
+		if _, ok := errors.AsType[*v1.ErrorInfo](e.Err); ok || e.Err == nil {
+			return strings.ReplaceAll(text, e.Error(), e.Message)
+		}
+	}
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return withoutSource(inner, text)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			text = withoutSource(inner, text)
+		}
+	}
+	return text
 }
 
 // codeOf classifies an error for a program.

@@ -114,11 +114,8 @@ func (f *follower) tell(out outcomeLine) {
 		fmt.Fprintf(a.Stderr, "%s waits for %s:\n", v.id, plural(len(v.asks), "answer"))
 		for _, ask := range v.asks {
 			fmt.Fprintf(a.Stderr, "  %s\n", a.err.yellow(askLine(ask, 200)))
-			switch ask.Kind {
-			case cairn.AskClientTool:
-				fmt.Fprintf(a.Stderr, "    %s\n", a.command("answer %s RESULT", ask.ID))
-			default:
-				fmt.Fprintf(a.Stderr, "    %s\n    %s\n", a.command("approve %s", ask.ID), a.command("reject %s --reason TEXT", ask.ID))
+			for _, line := range a.answers(ask, a.err) {
+				fmt.Fprintf(a.Stderr, "    %s\n", line)
 			}
 		}
 		fmt.Fprintf(a.Stderr, "then %s\n", a.command("attach %s", v.id))

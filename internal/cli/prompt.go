@@ -67,9 +67,20 @@ func (p *prompt) shown(s style, loc *time.Location) []string {
 		lines = append(lines, s.dim("  the agent says, in its own words: "+oneLine(a.Prose, 400)))
 	}
 	if !a.Expires.IsZero() {
-		lines = append(lines, s.dim("  open until "+a.Expires.In(loc).Format("2006-01-02 15:04:05")+", then: "+oneLine(a.OnExpire, 20)))
+		lines = append(lines, s.dim("  open until "+a.Expires.In(loc).Format("2006-01-02 15:04:05")+", then: "+onExpiry(a)))
 	}
 	return lines
+}
+
+// onExpiry says what happens when nobody answers.
+func onExpiry(a cairn.Ask) string {
+	switch {
+	case a.Kind == cairn.AskClientTool:
+		return "the call fails"
+	case a.OnExpire == "":
+		return "reject"
+	}
+	return oneLine(a.OnExpire, 20)
 }
 
 func askTitle(a cairn.Ask) string {

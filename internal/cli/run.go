@@ -72,6 +72,9 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 		if err != nil {
 			return usage(fmt.Errorf("--budget: %w", err))
 		}
+		if m == 0 {
+			return usage(errors.New("--budget: $0 would allow nothing; leave it out for no limit"))
+		}
 		create.Budget.Session = m
 	}
 	if file != nil {
@@ -117,7 +120,11 @@ func (a *app) start(ctx context.Context, l *link, file *config.File, create v1.C
 			return v1.Session{}, err
 		}
 	}
-	return l.CreateSession(ctx, create, client.Key(a.NewKey()))
+	s, err := l.CreateSession(ctx, create, client.Key(a.NewKey()))
+	if file == nil && cairn.CodeOf(err) == cairn.CodeNotFound {
+		return s, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q: name an agent file instead, or register one with %s", create.Agent, a.command("apply FILE"))
+	}
+	return s, err
 }
 
 // apply registers an agent file. What the node finds wrong with it is shown at

@@ -36,7 +36,13 @@ func (s *screen) lines(lines ...string) {
 
 // fresh is the bar that stands below the next lines, if there is one at all.
 func (s *screen) fresh(bar string) {
-	if s.bar != "" {
+	switch {
+	case s.bar == "":
+	case bar == "":
+		// The next lines erase a bar only if they know of one: the one that stands on
+		// the terminal is taken away now, or they would be written behind it.
+		s.status("")
+	default:
 		s.bar = bar
 	}
 }

@@ -30,6 +30,9 @@ func (a *app) psCommand() *cobra.Command {
 		Short: "List sessions, newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if limit < 1 || limit > 1000 { // the client takes 0 for not given
+				return usage(fmt.Errorf("--limit: %d is not between 1 and 1000", limit))
+			}
 			q := client.SessionQuery{Agent: agent, Limit: limit, Status: active}
 			if all {
 				q.Status = nil

@@ -29,6 +29,8 @@ var (
 	typeRaw      = reflect.TypeFor[json.RawMessage]()
 	typeMCP      = reflect.TypeFor[cairn.MCPServer]()
 	typeOutput   = reflect.TypeFor[cairn.Output]()
+	typeBudget   = reflect.TypeFor[cairn.Budget]()
+	typeLimits   = reflect.TypeFor[cairn.Limits]()
 )
 
 // later are fields of agent definitions that this version does not have yet.
@@ -201,8 +203,31 @@ func (d *decoder) fields(t *tree, path string, v reflect.Value) error {
 		if err := d.decode(f.value, at, v.Field(i)); err != nil {
 			return err
 		}
+		if why := nothing(v.Type(), i, v.Field(i)); why != "" {
+			return d.at(f.value.at, "%s: %s", at, why)
+		}
 	}
 	return nil
+}
+
+// nothing is what to say of a budget or a limit that is written as zero; empty:
+// it is none. In a definition zero is a field that was left out, so who wrote it
+// to forbid all spending would get no limit.
+func nothing(t reflect.Type, i int, v reflect.Value) string {
+	if t != typeBudget && t != typeLimits {
+		return ""
+	}
+	otherwise := "no limit"
+	if preset := rules[fieldKey(t, t.Field(i))].preset; preset != "" {
+		otherwise = "the default, " + preset
+	}
+	switch {
+	case !v.CanInt(), v.Int() != 0, jsonName(t.Field(i)) == "invalid": // that one counts failures and allows nothing
+		return ""
+	case v.Type() == typeMoney:
+		return "$0 would allow nothing; leave it out for " + otherwise
+	}
+	return "0 would allow nothing; leave it out for " + otherwise
 }
 
 func (d *decoder) unknown(f field, t reflect.Type) error {

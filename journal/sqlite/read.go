@@ -153,11 +153,13 @@ func (s *Store) frames(ctx context.Context, n number, from, to cairn.Seq, yield 
 	}
 }
 
+// The + 0 in LIMIT keeps SQLite from preparing the statement anew for every value
+// that is bound to it: 10 % of the CPU of a restart.
 func (s *Store) framePage(ctx context.Context, n number, from, to cairn.Seq) (page []journal.Frame, more bool, err error) {
 	rows, err := s.query(ctx, `SELECT first, count, data FROM frame
 		WHERE tenant = ?1 AND session = ?2 AND first <= ?4 AND first >= ifnull(
 			(SELECT max(first) FROM frame WHERE tenant = ?1 AND session = ?2 AND first <= ?3), 0)
-		ORDER BY first LIMIT ?5`, n.tenant, n.head, from, to, pageRows)
+		ORDER BY first LIMIT ?5 + 0`, n.tenant, n.head, from, to, pageRows)
 	if err != nil {
 		return nil, false, err
 	}
@@ -209,7 +211,7 @@ func (s *Store) tailPage(ctx context.Context, t cairn.TenantID, after journal.Po
 	const last = 1<<positionBits - 1
 	rows, err := s.query(ctx, `SELECT f.place & ?4, h.session, f.first, f.count, f.data
 		FROM tenant t JOIN frame f ON f.place > (t.no << ?5 | ?2) AND f.place <= (t.no << ?5 | ?4) JOIN head h ON h.no = f.session
-		WHERE t.name = ?1 ORDER BY f.place LIMIT ?3`, string(t), min(uint64(after), last), pageRows, last, positionBits)
+		WHERE t.name = ?1 ORDER BY f.place LIMIT ?3 + 0`, string(t), min(uint64(after), last), pageRows, last, positionBits)
 	if err != nil {
 		return nil, false, err
 	}
@@ -242,7 +244,7 @@ func (s *Store) Inbox(ctx context.Context, k cairn.SessionKey, limit int) ([]jou
 		l.At = moment(at)
 		return l, err
 	}, `SELECT i.id, i.at, i.digest, i.data FROM head h JOIN inbox i ON i.tenant = h.tenant AND i.session = h.no
-		WHERE h.tenant = `+tenantNo+` AND h.session = ? ORDER BY i.pos LIMIT ?`, string(k.Tenant), string(k.ID), max(limit, 0))
+		WHERE h.tenant = `+tenantNo+` AND h.session = ? ORDER BY i.pos LIMIT ? + 0`, string(k.Tenant), string(k.ID), max(limit, 0))
 	if err != nil || len(all) > 0 {
 		return all, err
 	}
