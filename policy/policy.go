@@ -5,7 +5,10 @@
 // separated by commas, nested ones with dots: "order.total"). The tool may be a
 // glob too. "tool:glob" looks at the canonical JSON of the arguments, and at
 // their string if they hold exactly one. Strings are compared decoded, so an
-// escape changes nothing; numbers, arrays and objects as canonical JSON.
+// escape changes nothing; numbers, arrays and objects as canonical JSON. There are
+// no comparisons, and no spaces around ':', '=' and the ',' between arguments: what
+// looks like one of these is refused, because as a glob it would match no call. A
+// backslash makes such a sign part of the glob.
 //
 // Every rule is looked at and the strictest that matches wins: deny, ask, allow.
 // Order and length of rules do not matter. When none matches, the policy's
@@ -94,17 +97,30 @@ func (r *Rules) Decide(tool string, args []byte) (cairn.Verdict, string) {
 	return cairn.VerdictAllow, ""
 }
 
-// Tools calls visit with the field ("policy.deny[0]") and the name of the tool of
-// each rule that names one tool and not a glob, so that a name that is not known
-// can be reported.
-func (r *Rules) Tools(visit func(field, tool string)) {
+// Named is a rule that names one tool, and not a glob over tools.
+type Named struct {
+	Field     string // "policy.deny[0]"
+	Verdict   cairn.Verdict
+	Tool      string
+	Arguments []string // the arguments it names, nested ones with dots
+}
+
+// Named lists the rules that name one tool, so that a name that is not known can
+// be reported.
+func (r *Rules) Named() []Named {
+	var all []Named
 	n := map[cairn.Verdict]int{}
 	for _, one := range r.rules {
 		if literalName(one.tool) {
-			visit(fmt.Sprintf("policy.%s[%d]", one.verdict, n[one.verdict]), one.tool.String())
+			named := Named{Field: fmt.Sprintf("policy.%s[%d]", one.verdict, n[one.verdict]), Verdict: one.verdict, Tool: one.tool.String()}
+			for _, a := range one.args {
+				named.Arguments = append(named.Arguments, a.path)
+			}
+			all = append(all, named)
 		}
 		n[one.verdict]++
 	}
+	return all
 }
 
 func literalName(g Glob) bool {

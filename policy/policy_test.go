@@ -199,12 +199,57 @@ func TestCompileErrors(t *testing.T) {
 	}
 }
 
-func TestTools(t *testing.T) {
+func TestNamed(t *testing.T) {
 	t.Parallel()
-	got := map[string]string{}
-	compile(t, cairn.Policy{Deny: []string{"a*", "bash:rm*"}, Ask: []string{"send"}}).Tools(func(field, tool string) { got[field] = tool })
-	if d := cmp.Diff(map[string]string{"policy.deny[1]": "bash", "policy.ask[0]": "send"}, got); d != "" {
+	got := compile(t, cairn.Policy{Deny: []string{"a*", "bash:rm*"}, Ask: []string{"send:to=*,body.text=x"}}).Named()
+	want := []policy.Named{
+		{Field: "policy.deny[1]", Verdict: "deny", Tool: "bash"},
+		{Field: "policy.ask[0]", Verdict: "ask", Tool: "send", Arguments: []string{"to", "body.text"}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestMisread: what would be a glob that matches nothing is refused, and what to
+// write instead is said.
+func TestMisread(t *testing.T) {
+	t.Parallel()
+	for rule, says := range map[string]string{
+		"refund: amount=5":                `write "refund:amount=5"`,
+		"bash:\tls":                       "a space after",
+		"refund:amount>5":                 `write for example "amount=?????*"`,
+		"refund:amount<5":                 "numbers are matched as text",
+		"refund:amount>=5":                `no ">="`,
+		"refund:amount > $5":              "matched as text",
+		"refund:order.total<=x":           `"order.total=?????*"`,
+		"refund:currency!=USD":            `no "!="`,
+		"refund:amount = 5":               `write "amount=glob"`,
+		"refund:currency=USD, amount=5":   "no space after the comma",
+		"refund:currency=USD, amount>5":   "no space after the comma",
+		"refund:currency=USD,amount>5":    "matched as text",
+		"refund:currency=USD,amount =5":   `write "amount=glob"`,
+		`refund:currency=\,x,amount!=5`:   `no "!="`,
+		"refund:currency=USD,a.b-c>=-5.0": `"a.b-c=?????*"`,
+	} {
+		_, err := policy.Compile(cairn.Policy{Ask: []string{rule}})
+		f, ok := errors.AsType[*cairn.FieldError](err)
+		if !ok || f.Path != "policy.ask[0]" || !strings.Contains(f.Problem, says) {
+			t.Errorf("%s: %v, want %s", rule, err, says)
+		}
+	}
+	for rule, command := range map[string]string{
+		`bash:\ ls`:               " ls",
+		`bash:echo\>5`:            "echo>5",
+		"bash:cat>*":              "cat>/etc/passwd",
+		"bash:*x > 5":             "awk x > 5",
+		"bash:make x = 5":         "make x = 5",
+		`bash:command=a\, b=c`:    "a, b=c",
+		"bash:command=hello, you": "hello, you",
+	} {
+		if v, _ := compile(t, cairn.Policy{Deny: []string{rule}}).Decide("bash", []byte(`{"command":"`+command+`"}`)); v != cairn.VerdictDeny {
+			t.Errorf("%s does not match %q", rule, command)
+		}
 	}
 }
 

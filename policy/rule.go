@@ -29,8 +29,16 @@ type argument struct {
 var (
 	toolPattern = regexp.MustCompile(`^[A-Za-z0-9_*?-]+$`)
 	// argStart is where an argument of a rule begins: a name, perhaps dotted, and '='.
-	argStart = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*=`)
+	argStart = regexp.MustCompile(`^` + argName + `=`)
+	// What is written by those who expect comparisons, or blanks that do not count.
+	// Each would be a glob that matches no call, so the rule would be got past.
+	comparison  = regexp.MustCompile(`^(` + argName + `)\s*(?:(>=|<=|!=)|([<>])\s*[-+$]?[0-9])`)
+	blankEquals = regexp.MustCompile(`^(` + argName + `)\s+=`)
+	blankStart  = regexp.MustCompile(`^\s+` + argName + `\s*(?:[<>!]?=|[<>]\s*[-+$]?[0-9])`)
 )
+
+// argName is the name of an argument, perhaps dotted.
+const argName = `[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)*`
 
 // parseRule reads one rule.
 func parseRule(v cairn.Verdict, s string) (rule, error) {
@@ -57,6 +65,12 @@ func parseRule(v cairn.Verdict, s string) (rule, error) {
 	if rest == "" {
 		return r, fmt.Errorf(`nothing after "%s:"; write a glob over the arguments, or the tool alone for every call of it`, tool)
 	}
+	if start := strings.TrimLeft(rest, " \t\r\n"); start != rest {
+		return r, fmt.Errorf(`a space after "%s:"; write "%s:%s" (a glob that starts with a space writes it "\ ")`, tool, tool, start)
+	}
+	if err := misread(rest); err != nil {
+		return r, err
+	}
 	if !argStart.MatchString(rest) {
 		g, err := CompileGlob(rest)
 		r.whole = &g
@@ -71,6 +85,41 @@ func parseRule(v cairn.Verdict, s string) (rule, error) {
 		r.args = append(r.args, argument{name, g})
 	}
 	return r, nil
+}
+
+// misread refuses what looks like a comparison or like arguments with spaces
+// between them: at the start, and in a list of arguments after each comma.
+func misread(rest string) error {
+	if err := misreadArgument(rest); err != nil || !argStart.MatchString(rest) {
+		return err
+	}
+	for i := 0; i < len(rest); i++ {
+		switch rest[i] {
+		case '\\':
+			i++
+		case ',':
+			next := rest[i+1:]
+			if blankStart.MatchString(next) {
+				return fmt.Errorf(`a space before %q; write no space after the comma between two arguments (a comma that belongs to the glob is written "\,")`, strings.TrimSpace(next))
+			}
+			if err := misreadArgument(next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func misreadArgument(s string) error {
+	if m := comparison.FindStringSubmatch(s); m != nil {
+		sign := m[2] + m[3]
+		return fmt.Errorf(`there is no %q: rules are globs and numbers are matched as text; write for example "%s=?????*" for a whole number of five digits or more `+
+			`(a glob that needs the sign writes a backslash before it)`, sign, m[1])
+	}
+	if m := blankEquals.FindStringSubmatch(s); m != nil {
+		return fmt.Errorf(`a space before "="; write "%s=glob" (a glob that needs both writes "\=")`, m[1])
+	}
+	return nil
 }
 
 // split cuts "a=x,b=y" before each name; other commas belong to the glob they stand in.

@@ -97,8 +97,9 @@ func (c *Catalog) NeedsDiscovery(a *cairn.Agent) bool {
 
 // Discover asks every server of the agent for its tools and returns those that
 // are granted, by name, with the agent's declarations applied. An error is a
-// *cairn.Error: two entries with a tool of the same name, a declaration for a
-// tool that nobody has, a schema that cannot be used, or what a driver said.
+// *cairn.Error: two entries with a tool of the same name, a declaration or a rule
+// of the policy for a tool or an argument that nobody has, an allow list with a
+// glob that matches none of the server's tools, a schema that cannot be used, or what a driver said.
 func (c *Catalog) Discover(ctx context.Context, tenant cairn.TenantID, a *cairn.Agent) ([]cairn.ToolSpec, error) {
 	def := c.definition(a)
 	if def.err != nil {
@@ -131,6 +132,11 @@ func (c *Catalog) Discover(ctx context.Context, tenant cairn.TenantID, a *cairn.
 		if errs[i] != nil {
 			return nil, driverError(errs[i])
 		}
+		if a.Tools[i].MCP != nil {
+			if err := checkAllow(a.Tools[i], i, list); err != nil {
+				return nil, invalid(err)
+			}
+		}
 		for _, s := range list {
 			if !granted(a.Tools[i], s.Name) {
 				continue
@@ -162,13 +168,9 @@ func (c *Catalog) Discover(ctx context.Context, tenant cairn.TenantID, a *cairn.
 			return nil, invalid(err)
 		}
 	}
-	// A rule over a tool the server does not offer today is no error: it may be
-	// there to forbid it.
-	def.rules.Tools(func(field, tool string) {
-		if find(all, tool) == nil {
-			c.log.WarnContext(ctx, "policy rule names a tool that nobody offers", "agent", a.Name, "field", field, "tool", tool)
-		}
-	})
+	if err := checkRules(def.rules, all, true); err != nil {
+		return nil, invalid(err)
+	}
 	return found, nil
 }
 
@@ -176,19 +178,17 @@ func (c *Catalog) target(tenant cairn.TenantID, a *cairn.Agent, def *definition,
 	return Target{Tenant: tenant, Agent: a.Name, Digest: def.digest, Source: source, Entry: &a.Tools[source]}
 }
 
-// granted says whether an entry's allow list names a tool, by the server's own
-// name or by that with the prefix.
+// granted says whether an entry grants a tool: its allow list names it, or there
+// is none.
 func granted(e cairn.ToolSource, name string) bool {
-	if len(e.Allow) == 0 {
-		return true
-	}
-	for _, s := range e.Allow {
-		g, err := policy.CompileGlob(s)
-		if err == nil && (g.Match(name) || g.Match(strings.TrimPrefix(name, e.MCP.Prefix))) {
-			return true
-		}
-	}
-	return false
+	return len(e.Allow) == 0 || slices.ContainsFunc(e.Allow, func(glob string) bool { return allows(e, glob, name) })
+}
+
+// allows says whether a glob of an allow list names a tool, by the server's own
+// name or by that with the prefix.
+func allows(e cairn.ToolSource, glob, name string) bool {
+	g, err := policy.CompileGlob(glob)
+	return err == nil && (g.Match(name) || g.Match(strings.TrimPrefix(name, e.MCP.Prefix)))
 }
 
 func invalid(err error) *cairn.Error {

@@ -105,6 +105,8 @@ func TestValidate(t *testing.T) {
 	c := newCatalog(t)
 	for path, change := range map[string]func(*cairn.Agent){
 		"policy.ask[0]":                        func(a *cairn.Agent) { a.Policy.Ask[0] = "refund when amount > 5" },
+		"policy.allow[0]":                      func(a *cairn.Agent) { a.Policy.Allow = []string{"refund:amuont=5"} },
+		"policy.ask[1]":                        func(a *cairn.Agent) { a.Policy.Ask = append(a.Policy.Ask, "refund:amount.value=5,currency=USD") },
 		"policy.deny[0]":                       func(a *cairn.Agent) { a.Policy.Deny[0] = "refnd" },
 		"tools[0].http.input_schema":           func(a *cairn.Agent) { a.Tools[0].HTTP.InputSchema = json.RawMessage(`{"type":"strange"}`) },
 		"tools[0].http.url":                    func(a *cairn.Agent) { a.Tools[0].HTTP.URL = "https://{host}/" },
@@ -476,6 +478,20 @@ func mcpServer(t *testing.T, names ...string) string {
 	return h.URL
 }
 
+// closedServer offers note_add, whose schema is closed.
+func closedServer(t *testing.T) string {
+	s := sdk.NewServer(&sdk.Implementation{Name: "s", Version: "1"}, nil)
+	s.AddTool(&sdk.Tool{Name: "note_add", InputSchema: json.RawMessage(`{"type":"object","additionalProperties":false,"properties":{
+		"text":{"type":"string"},"to.zip":{"type":"string"},"meta":{"type":"object"},
+		"to":{"type":"object","additionalProperties":false,"properties":{"name":{"type":"string"}}}}}`)},
+		func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+			return &sdk.CallToolResult{}, nil
+		})
+	h := httptest.NewServer(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, nil))
+	t.Cleanup(h.Close)
+	return h.URL
+}
+
 func TestDiscover(t *testing.T) {
 	t.Parallel()
 	one, two := mcpServer(t, "get_order", "refund", "admin.delete"), mcpServer(t, "get_order", "send")
@@ -524,12 +540,36 @@ func TestDiscover(t *testing.T) {
 
 func TestDiscoverErrors(t *testing.T) {
 	t.Parallel()
-	one, two := mcpServer(t, "send"), mcpServer(t, "send")
+	one, two, closed := mcpServer(t, "send"), mcpServer(t, "send"), closedServer(t)
 	for says, a := range map[string]*cairn.Agent{
 		`tools[1] has a tool "send", and so has tools[0]`: {Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}}, {MCP: &cairn.MCPServer{URL: two}}}},
 		`"send", and so has tools[1]`:                     {Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}}, {Client: &cairn.ClientTool{Name: "send"}}}},
 		`effects.sned: no tool is called "sned"; did you mean send?`: {
 			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}}}, Effects: map[string]*cairn.EffectDecl{"sned": {}},
+		},
+		`policy.ask[0]: no tool is called "sned"; did you mean send?`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}}}, Policy: cairn.Policy{Ask: []string{"sned"}},
+		},
+		`policy.deny[1]: no tool is called "sned"; did you mean send?`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}}}, Policy: cairn.Policy{Deny: []string{"x*", "sned:to=*"}},
+		},
+		`policy.allow[0]: no tool is called "mail"; there are: send`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}}}, Policy: cairn.Policy{Allow: []string{"mail"}, Default: "deny"},
+		},
+		`policy.ask[0]: note_add has no argument "txt"; did you mean text`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: closed}}}, Policy: cairn.Policy{Ask: []string{"note_add:txt=*"}},
+		},
+		`policy.ask[0]: note_add has no argument "to.nme"; did you mean to.name?`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: closed}}}, Policy: cairn.Policy{Ask: []string{"note_add:TO.Name=x,to.nme=*"}},
+		},
+		`policy.allow[0]: note_add has no argument "Text"; did you mean text?`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: closed}}}, Policy: cairn.Policy{Allow: []string{"note_add:Text=*"}},
+		},
+		`tools[0].allow[0]: no tool of the server matches "sned"; did you mean send?`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one, Prefix: "a_"}, Allow: []string{"sned"}}},
+		},
+		`tools[0].allow[1]: no tool of the server matches "get_*"; there are: send`: {
+			Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: one}, Allow: []string{"s*", "get_*"}}},
 		},
 		`no connection to the MCP server at 127.0.0.1:1`: {Tools: []cairn.ToolSource{{MCP: &cairn.MCPServer{URL: "http://127.0.0.1:1"}}}},
 	} {
@@ -537,6 +577,31 @@ func TestDiscoverErrors(t *testing.T) {
 		_, err := newCatalog(t).Discover(t.Context(), "acme", a)
 		if e, ok := errors.AsType[*cairn.Error](err); !ok || !strings.Contains(e.Message, says) {
 			t.Errorf("%v, want %q", err, says)
+		} else if e.Code == cairn.CodeInvalid && e.Retryable {
+			t.Errorf("%v: retryable", err)
+		} else if strings.Contains(says, ": no tool is called") && e.Code != cairn.CodeInvalid {
+			t.Errorf("%v: code %s", err, e.Code)
 		}
+	}
+}
+
+// TestDiscoverRules: rules and allow lists that name what is there, or are globs,
+// are no error; nor is an argument that an open schema does not list.
+func TestDiscoverRules(t *testing.T) {
+	t.Parallel()
+	a := &cairn.Agent{
+		Name: "x",
+		Tools: []cairn.ToolSource{
+			{MCP: &cairn.MCPServer{URL: closedServer(t), Prefix: "a_"}, Allow: []string{"note_*", "a_note_add"}},
+			{MCP: &cairn.MCPServer{URL: mcpServer(t, "send")}},
+		},
+		Policy: cairn.Policy{
+			Deny:  []string{"drop_*", "a_note_add:TEXT=secret*"},
+			Ask:   []string{"send:anything.at.all=x", "a_note_add:to.name=x", "a_note_add:to.zip=1*"},
+			Allow: []string{"a_note_add:meta.anything=x,text=y"},
+		},
+	}
+	if _, err := newCatalog(t).Discover(t.Context(), "acme", a); err != nil {
+		t.Error(err)
 	}
 }

@@ -17,15 +17,25 @@ const (
 // unknownName quotes a name that no tool has and says which names are close to it,
 // or which there are.
 func unknownName(name string, tools []cairn.ToolSpec) string {
+	names := make([]string, 0, len(tools))
+	for _, t := range tools {
+		names = append(names, t.Name)
+	}
+	return suggest(name, names, "there are no tools")
+}
+
+// suggest quotes a name that is not among the known ones and says which of them
+// are close to it, or which there are; none is said when there are none.
+func suggest(name string, known []string, none string) string {
 	type candidate struct {
 		name     string
 		distance int
 	}
 	var near []candidate
-	for _, t := range tools {
-		d := distance(strings.ToLower(name), strings.ToLower(t.Name))
-		if d <= max(2, len(t.Name)/4) || (len(name) > 2 && strings.Contains(t.Name, name)) {
-			near = append(near, candidate{t.Name, d})
+	for _, k := range known {
+		d := distance(strings.ToLower(name), strings.ToLower(k))
+		if d <= max(2, len(k)/4) || (len(name) > 2 && strings.Contains(k, name)) {
+			near = append(near, candidate{k, d})
 		}
 	}
 	slices.SortFunc(near, func(a, b candidate) int {
@@ -45,18 +55,14 @@ func unknownName(name string, tools []cairn.ToolSpec) string {
 		}
 		return quoted + "; did you mean " + strings.Join(names, " or ") + "?"
 	}
-	if len(tools) == 0 {
-		return quoted + "; there are no tools"
-	}
-	names := make([]string, 0, maxListed)
-	for _, t := range tools[:min(len(tools), maxListed)] {
-		names = append(names, t.Name)
+	if len(known) == 0 {
+		return quoted + "; " + none
 	}
 	more := ""
-	if len(tools) > maxListed {
-		more = fmt.Sprintf(" and %d more", len(tools)-maxListed)
+	if len(known) > maxListed {
+		more = fmt.Sprintf(" and %d more", len(known)-maxListed)
 	}
-	return quoted + "; there are: " + strings.Join(names, ", ") + more
+	return quoted + "; there are: " + strings.Join(known[:min(len(known), maxListed)], ", ") + more
 }
 
 // distance is the number of letters to insert, delete or replace (Levenshtein);

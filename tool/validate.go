@@ -37,14 +37,47 @@ func (c *Catalog) checkStatic(a *cairn.Agent, def *definition, where map[string]
 			return err
 		}
 	}
-	if closed {
-		var err error
-		def.rules.Tools(func(field, tool string) {
-			if err == nil && find(def.static, tool) == nil {
-				err = &cairn.FieldError{Path: field, Problem: "no tool is called " + unknownName(tool, def.static)}
+	return checkRules(def.rules, def.static, closed)
+}
+
+// checkRules looks at the tools and arguments that the rules of a policy name: a
+// rule over what does not exist would let through what it was to stop. closed
+// says that tools holds every tool the agent has.
+func checkRules(rules *policy.Rules, tools []cairn.ToolSpec, closed bool) error {
+	for _, r := range rules.Named() {
+		spec := find(tools, r.Tool)
+		if spec == nil {
+			if closed {
+				return &cairn.FieldError{Path: r.Field, Problem: "no tool is called " + unknownName(r.Tool, tools)}
 			}
-		})
-		return err
+			continue
+		}
+		for _, name := range r.Arguments {
+			// Rules that ask or deny compare names without case.
+			if ok, known := declares(spec.InputSchema, name, r.Verdict != cairn.VerdictAllow); !ok {
+				return &cairn.FieldError{Path: r.Field, Problem: fmt.Sprintf("%s has no argument %s", r.Tool, suggest(name, known, "it takes none"))}
+			}
+		}
+	}
+	return nil
+}
+
+// checkAllow says which glob of an entry's allow list matches none of the tools
+// its server listed.
+func checkAllow(e cairn.ToolSource, source int, listed []cairn.ToolSpec) error {
+	for i, glob := range e.Allow {
+		if slices.ContainsFunc(listed, func(s cairn.ToolSpec) bool { return allows(e, glob, s.Name) }) {
+			continue
+		}
+		names := make([]string, 0, len(listed))
+		for _, s := range listed {
+			names = append(names, strings.TrimPrefix(s.Name, e.MCP.Prefix))
+		}
+		slices.Sort(names)
+		return &cairn.FieldError{
+			Path:    fmt.Sprintf("tools[%d].allow[%d]", source, i),
+			Problem: "no tool of the server matches " + suggest(glob, names, "the server has no tools"),
+		}
 	}
 	return nil
 }
@@ -161,6 +194,47 @@ func undeclared(names []string, schema json.RawMessage) string {
 		}
 	}
 	return ""
+}
+
+// declares says whether an object of this schema can have the argument, nested
+// ones with dots; fold compares names without case. Only a closed schema
+// (additionalProperties: false) can say no, and then known are the names it has
+// where the path left it.
+func declares(schema json.RawMessage, path string, fold bool) (ok bool, known []string) {
+	var s struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+		Patterns   map[string]json.RawMessage `json:"patternProperties"`
+		Additional json.RawMessage            `json:"additionalProperties"`
+	}
+	if json.Unmarshal(schema, &s) != nil || string(s.Additional) != "false" || len(s.Patterns) > 0 {
+		return true, nil
+	}
+	known = sortedNames(s.Properties)
+	var nested []string
+	for i := 0; i <= len(path); i++ { // a name may hold dots itself
+		if i < len(path) && path[i] != '.' {
+			continue
+		}
+		for _, name := range known {
+			if name != path[:i] && (!fold || !strings.EqualFold(name, path[:i])) {
+				continue
+			}
+			if i == len(path) {
+				return true, nil
+			}
+			inside, names := declares(s.Properties[name], path[i+1:], fold)
+			if inside {
+				return true, nil
+			}
+			for _, n := range names {
+				nested = append(nested, name+"."+n)
+			}
+		}
+	}
+	if len(nested) > 0 {
+		return false, nested
+	}
+	return false, known
 }
 
 func find(tools []cairn.ToolSpec, name string) *cairn.ToolSpec {

@@ -394,6 +394,11 @@ func unreachable(l *link, err error) *cairn.Error {
 		e.Message = fmt.Sprintf("tools[%d]: no connection to the MCP server at %s", l.key.source, host)
 		return e
 	}
+	if why := notStartable(err); why != "" {
+		e.Code, e.Retryable = cairn.CodeInvalid, false
+		e.Message = fmt.Sprintf("tools[%d].mcp.command[0]: the program %q %s; write an absolute path, or a name that is found in PATH", l.key.source, l.server.Command[0], why)
+		return e
+	}
 	e.Message = fmt.Sprintf("tools[%d]: the MCP server %q did not start or did not answer; its own words are in the log at level debug", l.key.source, l.server.Command[0])
 	return e
 }
@@ -429,7 +434,7 @@ func (d *Driver) connect(ctx context.Context, m *cairn.MCPServer, limit time.Dur
 		env, secrets := environment(m.Env)
 		var err error
 		if c, err = startChild(m.Command, env, secrets, d.spawner.do, d.log.With("command", m.Command[0])); err != nil {
-			return nil, fmt.Errorf("starting %s: %w", m.Command[0], err)
+			return nil, &startError{program: m.Command[0], err: err}
 		}
 		c.changed = func() {
 			if s := ready.Load(); s != nil { // before, nothing has been listed

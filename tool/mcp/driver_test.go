@@ -52,7 +52,7 @@ func TestConformanceStdio(t *testing.T) {
 	tooltest.Run(t, func(t *testing.T) *tooltest.Subject {
 		ledger := tooltest.NewLedger(t)
 		here := stdioEntry(t, "good", ledger)
-		gone := target(&cairn.MCPServer{Command: []string{"/nonexistent/server"}})
+		gone := target(&cairn.MCPServer{Command: []string{os.Args[0], "-test.run=^$"}}) // ends at once
 		gone.Source = 1
 		return &tooltest.Subject{
 			Driver: newDriver(t, mcp.Options{}),
@@ -79,6 +79,30 @@ func TestConformanceHTTP(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestNoProgram: a program that cannot be started is named, at once, and nobody
+// tries again.
+func TestNoProgram(t *testing.T) {
+	t.Parallel()
+	plain := t.TempDir() + "/plain"
+	if err := os.WriteFile(plain, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := newDriver(t, mcp.Options{})
+	for i, program := range []string{"/nonexistent/server", "cairn-no-such-program", "./no/such/server", plain, t.TempDir(), plain + "/x"} {
+		at := target(&cairn.MCPServer{Command: []string{program}})
+		at.Source = i
+		_, err := d.List(soon(t), at)
+		e := errorOf(t, err)
+		if e.Code != cairn.CodeInvalid || e.Retryable || !e.NotDone || !strings.Contains(e.Message, strconv.Quote(program)) {
+			t.Errorf("%s: %+v", program, e)
+		}
+		_, err = d.Call(soon(t), call(at, "echo", "k", cairn.ClassRead))
+		if e := errorOf(t, err); e.Retryable || !e.NotDone {
+			t.Errorf("%s: %+v", program, e)
+		}
 	}
 }
 

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -106,6 +108,37 @@ func startChild(command []string, env []string, secrets []string, start func(fun
 	go c.wait(errR)
 	go logStderr(errR, log, secrets)
 	return c, nil
+}
+
+// startError is why a program could not be started. Errors of a server that runs
+// are none, whatever they wrap.
+type startError struct {
+	program string
+	err     error
+}
+
+// Error implements error.
+func (e *startError) Error() string { return fmt.Sprintf("starting %s: %v", e.program, e.err) }
+
+// Unwrap returns the cause.
+func (e *startError) Unwrap() error { return e.err }
+
+// notStartable says why a program will not start until somebody changes the file
+// or the agent; empty: trying again may help.
+func notStartable(err error) string {
+	start, ok := errors.AsType[*startError](err)
+	if !ok {
+		return ""
+	}
+	switch {
+	case errors.Is(start.err, exec.ErrNotFound), errors.Is(start.err, fs.ErrNotExist), errors.Is(start.err, syscall.ENOTDIR):
+		return "does not exist, or the interpreter it names does not" // of a script, execve says no more
+	case errors.Is(start.err, fs.ErrPermission), errors.Is(start.err, syscall.ENOEXEC), errors.Is(start.err, syscall.EISDIR):
+		return "is not an executable file"
+	case errors.Is(start.err, exec.ErrDot):
+		return "lies in the working directory and not in PATH"
+	}
+	return ""
 }
 
 // wait waits for the process, kills what it left in its group before the group's
