@@ -25,6 +25,7 @@ import (
 
 	"github.com/cairn-run/cairn"
 	v1 "github.com/cairn-run/cairn/api/v1"
+	"github.com/cairn-run/cairn/client"
 )
 
 const (
@@ -123,6 +124,10 @@ func run(ctx context.Context, bin string) (err error) {
 	}
 	_ = shop.Wait() // killed
 	if _, err := d.start(shopBin, "-listen", d.shop, "-ledger", filepath.Join(d.dir, "ledger.jsonl")); err != nil {
+		return err
+	}
+
+	if err := d.until("the shop answers again", func() bool { n, err := d.refunds(); return err == nil && n == 1 }); err != nil {
 		return err
 	}
 
@@ -233,13 +238,14 @@ func (d *demo) serve() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Asked over the socket: a command that finds no server would open the data
+	// directory itself, without the scripts that the server is told of.
+	node := client.Unix(filepath.Join(d.data(), "cairn.sock"), "")
+	defer node.Close()
 	return c, d.until("the node answers", func() bool {
-		_, err := os.Stat(filepath.Join(d.data(), "cairn.sock"))
-		if err != nil {
-			return false
-		}
-		_, err = d.output("usage", "--json")
-		return err == nil
+		ctx, cancel := context.WithTimeout(d.ctx, time.Second)
+		defer cancel()
+		return node.Ready(ctx) == nil
 	})
 }
 
@@ -262,7 +268,10 @@ func (d *demo) cairn(args ...string) error {
 	err := c.Run()
 	_ = pw.Close() // always nil
 	<-done
-	return err
+	if err != nil {
+		return fmt.Errorf("cairn %s: %w", shown, err)
+	}
+	return nil
 }
 
 func (d *demo) output(args ...string) ([]byte, error) {
