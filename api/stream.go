@@ -81,7 +81,7 @@ func (a *API) streamSession(ctx context.Context, in *streamInput) (*streamOutput
 		f.info.Retryable, f.info.RetryAfter = true, cairn.Duration(5*time.Second)
 		return nil, f
 	}
-	return &streamOutput{func(hc huma.Context) { //nolint:contextcheck // it streams after the handler and its time-out
+	return &streamOutput{func(hc huma.Context) { // it streams after the handler and its time-out
 		defer func() { <-a.slots }()
 		r, w := humago.Unwrap(hc)
 		s := &stream{
@@ -132,7 +132,7 @@ func (s *stream) serve(ctx context.Context) {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(s.api.closing, cancel) //nolint:contextcheck // the server ends streams too, not only the request
+	stop := context.AfterFunc(s.api.closing, cancel) // the server ends streams too, not only the request
 	defer stop()
 	watch := s.api.Live.Watch(s.key)
 	defer watch.Stop()

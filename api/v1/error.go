@@ -8,7 +8,7 @@ type ErrorBody struct {
 }
 
 // ErrorInfo says what went wrong: Code to a program, Message to a person.
-type ErrorInfo struct { //nolint:errname // the wire form of an error first of all
+type ErrorInfo struct {
 	Code    cairn.Code `json:"code" doc:"class of the error; each has one HTTP status"`
 	Message string     `json:"message" doc:"what went wrong and what to do next"`
 	// RetryAfter is how long to wait before the next try.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -138,7 +139,7 @@ func TestOverHTTP(t *testing.T) {
 	}
 	wg.Wait()
 	for _, tr := range all[:8] {
-		resp, err := http.Get(h.URL + "/desks/" + tr.Name) //nolint:noctx // a test server
+		resp, err := fetch(t, h.URL+"/desks/"+tr.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +163,7 @@ func TestOverHTTP(t *testing.T) {
 		_ = d.Close()
 	}
 	for path, want := range map[string]int{"/desks/..%2fx": 404, "/mcp/a.b": 404} {
-		resp, err := http.Get(h.URL + path) //nolint:noctx // a test server
+		resp, err := fetch(t, h.URL+path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,4 +230,16 @@ func TestKilledDeskGoesOn(t *testing.T) {
 		t.Errorf("%d kills, writes: %s", kills, diff)
 	}
 	_, _ = killed.Close(), whole.Close()
+}
+
+// fetch gets a page of a test server, within the test's time.
+func fetch(t *testing.T, url string) (*http.Response, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+	t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(req)
 }

@@ -21,5 +21,5 @@ func networkFS(dir string) string {
 	if unix.Statfs(dir, &s) != nil {
 		return ""
 	}
-	return networkFileSystems[uint32(s.Type)] //nolint:gosec // G115: the number is of 32 bits on every architecture
+	return networkFileSystems[uint32(s.Type)] // the number is of 32 bits on every architecture
 }

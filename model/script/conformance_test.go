@@ -76,12 +76,12 @@ func harness(t *testing.T, wrap func(model.Driver) model.Driver) modeltest.Harne
 	}
 }
 
-//nolint:paralleltest // the suite looks for goroutines that are left over
+// Not parallel: the suite looks for goroutines that are left over.
 func TestConformance(t *testing.T) {
 	modeltest.Run(t, harness(t, func(d model.Driver) model.Driver { return d }))
 }
 
-//nolint:paralleltest // as above
+// Not parallel, as above.
 func TestConformanceGuarded(t *testing.T) {
 	modeltest.Run(t, harness(t, func(d model.Driver) model.Driver { return model.Guard(d, model.GuardOptions{}) }))
 }
