@@ -21,6 +21,7 @@ type Agent struct {
 	Budget  Budget                 `json:"budget,omitzero"`
 	Limits  Limits                 `json:"limits,omitzero"`
 	Params  Params                 `json:"params,omitzero"`
+	Context ContextRules           `json:"context,omitzero"`
 	Output  *Output                `json:"output,omitempty"`
 	Reflect *Reflect               `json:"reflect,omitempty"`
 	// OnExit are the safe-state hooks: tool calls made when a run ends, in whatever way.
@@ -133,6 +134,22 @@ type Params struct {
 	TopP        *float64 `json:"top_p,omitempty"`
 	Stop        []string `json:"stop,omitempty"`
 }
+
+// ContextRules say how the conversation is kept within the model's window.
+type ContextRules struct {
+	// Compact is how it is cut: "summary" (default) has the model write down what
+	// matters first, "drop" only leaves a note.
+	Compact string `json:"compact,omitzero"`
+	// Results is how much of the results of one answer's calls the model sees, in
+	// bytes; default a quarter of the window. The whole is kept in the journal.
+	Results int64 `json:"results,omitzero"`
+}
+
+// How a conversation is cut.
+const (
+	CompactSummary = "summary"
+	CompactDrop    = "drop"
+)
 
 // Output asks for a final answer that fits a JSON Schema.
 type Output struct {
@@ -299,6 +316,14 @@ func (a *Agent) Validate() error {
 	}
 	if l.Parallel > maxParallel {
 		return bad("limits.parallel", "more than %d", maxParallel)
+	}
+	switch a.Context.Compact {
+	case "", CompactSummary, CompactDrop:
+	default:
+		return bad("context.compact", "%q: use %s or %s", a.Context.Compact, CompactSummary, CompactDrop)
+	}
+	if a.Context.Results < 0 {
+		return bad("context.results", "negative")
 	}
 	if a.Params.MaxOutput < 0 {
 		return bad("params.max_output", "negative")

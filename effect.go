@@ -49,6 +49,8 @@ const (
 	PurposeTurn    Purpose = ""
 	PurposeReflect Purpose = "reflect"
 	PurposeRepair  Purpose = "repair"
+	// PurposeCompact asks for a summary that stands for what is cut from the context.
+	PurposeCompact Purpose = "compact"
 )
 
 // ModelEffect is a model call. It holds a manifest, never the prompt.
@@ -67,6 +69,8 @@ type Manifest struct {
 	// and Task the first message of the session that is kept; zero: nothing was cut.
 	Note Seq `json:"note,omitzero"`
 	Task Seq `json:"task,omitzero"`
+	// Plan is the last plan.updated before the cut: it is kept beside the note.
+	Plan Seq `json:"plan,omitzero"`
 	// Toolset is the event that pinned discovered tools; zero: none.
 	Toolset Seq         `json:"toolset,omitzero"`
 	Params  ModelParams `json:"params"`

@@ -25,6 +25,7 @@ const (
 const (
 	CodeRateLimited   Code = "rate_limited"      // the other side said: slower
 	CodeOverloaded    Code = "overloaded"        // the other side cannot now
+	CodeCircuitOpen   Code = "circuit_open"      // it failed too often: it is not tried for a while
 	CodeOverflow      Code = "context_overflow"  // the request is larger than the model's window
 	CodeAuth          Code = "auth"              // the credential was refused
 	CodeRefused       Code = "refused"           // the model refused

@@ -105,8 +105,11 @@ type (
 		Usage   Usage      `json:"usage,omitzero"`
 		Cost    Money      `json:"cost,omitzero"`
 		Status  CostStatus `json:"cost_status,omitzero"`
-		NextAt  time.Time  `json:"next_at"`
-		Model   string     `json:"model"` // of the next attempt
+		// RawUsage is what the provider reported, verbatim; Prices the table Cost is from.
+		RawUsage json.RawMessage `json:"raw_usage,omitempty"`
+		Prices   string          `json:"prices,omitzero"`
+		NextAt   time.Time       `json:"next_at"`
+		Model    string          `json:"model"` // of the next attempt
 	}
 	// ModelCompleted is a recorded answer: it is never bought again.
 	ModelCompleted struct {
@@ -115,6 +118,7 @@ type (
 		Purpose Purpose     `json:"purpose,omitzero"`
 		Cost    Money       `json:"cost"`
 		Status  CostStatus  `json:"cost_status"`
+		Prices  string      `json:"prices,omitzero"` // the table Cost is from
 		Took    Duration    `json:"took,omitzero"`
 	}
 	// ModelFailed gives a model call up.
@@ -124,6 +128,9 @@ type (
 		Usage   Usage      `json:"usage,omitzero"`
 		Cost    Money      `json:"cost,omitzero"`
 		Status  CostStatus `json:"cost_status,omitzero"`
+		// RawUsage is what the provider reported, verbatim; Prices the table Cost is from.
+		RawUsage json.RawMessage `json:"raw_usage,omitempty"`
+		Prices   string          `json:"prices,omitzero"`
 	}
 )
 
@@ -264,15 +271,25 @@ type (
 	ContextCompacted struct {
 		KeepFrom Seq    `json:"keep_from"`
 		Task     Seq    `json:"task,omitzero"`
+		Plan     Seq    `json:"plan,omitzero"` // the plan.updated that is kept
 		Note     string `json:"note"`
-		Before   int64  `json:"before"` // bytes
-		After    int64  `json:"after"`  // bytes
+		// Summary is the model.completed whose text the note is; zero: none was made.
+		Summary Seq   `json:"summary,omitzero"`
+		Before  int64 `json:"before"` // bytes
+		After   int64 `json:"after"`  // bytes
 	}
-	// CacheBroken says that the prefix of the next request differs from the last
-	// one's, from the rendering of the event At on.
+	// CacheBroken says that a request did not begin with the one that was answered
+	// before it, and what that cost. It follows the answer.
 	CacheBroken struct {
 		Reason string `json:"reason"` // compacted, model_switched, tools_changed
-		At     Seq    `json:"at"`
+		At     Seq    `json:"at"`     // first event of the conversation that was rendered then
+		// Byte is the first byte that differs in the canonical form of the request:
+		// instructions, tools, messages.
+		Byte int64 `json:"byte"`
+		// Tokens were in the provider's cache by the last answer's account and were
+		// not read from it now; Cost is what the cache would have saved on them.
+		Tokens int64 `json:"tokens,omitzero"`
+		Cost   Money `json:"cost,omitzero"`
 	}
 )
 

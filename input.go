@@ -72,6 +72,9 @@ type ModelOutcome struct {
 	// unless Error.NotDone says that nothing was bought.
 	Usage    *Usage          `json:"usage,omitempty"`
 	RawUsage json.RawMessage `json:"raw_usage,omitempty"`
+	// Broken says where the request began to differ from the one that was answered
+	// before it; nil: it continued it, or there was none.
+	Broken *PrefixBreak `json:"broken,omitempty"`
 	// Checks are the verdicts on the answer's calls, in order.
 	Checks []Check `json:"checks,omitempty"`
 	// OutputError says why a final answer does not fit the agent's output schema.

@@ -48,7 +48,9 @@ type Part struct {
 	// MediaType and Data carry images and files; Data is base64 in JSON.
 	MediaType string `json:"media_type,omitzero"`
 	Data      []byte `json:"data,omitempty"`
-	// Provider names who understands Opaque.
+	// Opaque is, of PartOpaque, the block; of any other part it is the provider's
+	// own form of the part, where that says more than the other fields do. It goes
+	// back to the provider in their place. Provider names who understands it.
 	Provider string          `json:"provider,omitzero"`
 	Opaque   json.RawMessage `json:"opaque,omitempty"`
 }
@@ -103,6 +105,27 @@ type ModelRequest struct {
 	Tools    []ToolDef   `json:"tools,omitempty"`
 	Messages []Message   `json:"messages"`
 	Params   ModelParams `json:"params"`
+}
+
+// Prefix is the canonical form of what a provider's cache goes by: instructions,
+// tools, then messages in order. The prefix of one request begins the prefix of
+// the next one, unless cache.broken says otherwise.
+func (r *ModelRequest) Prefix() []byte {
+	b, _ := json.Marshal(r.System) // a string, and below only what was JSON before
+	for i := range r.Tools {
+		t, _ := json.Marshal(&r.Tools[i])
+		b = append(append(b, '\n'), t...)
+	}
+	for i := range r.Messages {
+		m, _ := json.Marshal(&r.Messages[i])
+		b = append(append(b, '\n'), m...)
+	}
+	return b
+}
+
+// PrefixBreak says where a request begins to differ from the one before it.
+type PrefixBreak struct {
+	Byte int64 `json:"byte"` // of Prefix
 }
 
 // Validate reports why a request would be refused by a provider: an empty or
@@ -173,6 +196,7 @@ const (
 	StopMaxOutput StopReason = "max_output"
 	StopRefusal   StopReason = "refusal"
 	StopSequence  StopReason = "stop_sequence"
+	StopPause     StopReason = "pause" // the provider wants to be asked to go on
 )
 
 // ModelAnswer is a finished answer of a model.
@@ -180,8 +204,14 @@ type ModelAnswer struct {
 	Model    string          `json:"model"` // exact id the provider reported
 	Content  []Part          `json:"content"`
 	Stop     StopReason      `json:"stop"`
+	Finish   string          `json:"finish,omitzero"` // the provider's own word for Stop
 	Usage    Usage           `json:"usage"`
 	RawUsage json.RawMessage `json:"raw_usage,omitempty"`
+	// Service is the provider's service tier that was billed; empty: the standard one.
+	Service string `json:"service,omitzero"`
+	// Beside names what the provider reported and may bill that no bucket of Usage
+	// holds ("input_image_tokens: 85"): the cost is an estimate then.
+	Beside []string `json:"beside,omitempty"`
 }
 
 // Delta is a piece of an answer that is still being made. It is live only.

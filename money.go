@@ -90,6 +90,9 @@ type Usage struct {
 	CacheWrite1h int64 `json:"cache_write_1h,omitzero"` // input written to it for an hour
 	Output       int64 `json:"output,omitzero"`         // output, reasoning included
 	Reasoning    int64 `json:"reasoning,omitzero"`      // the part of Output that was reasoning
+	InputAudio   int64 `json:"input_audio,omitzero"`    // uncached audio input, not in Input
+	OutputAudio  int64 `json:"output_audio,omitzero"`   // audio output, not in Output
+	Searches     int64 `json:"searches,omitzero"`       // web searches the provider made: requests, not tokens
 }
 
 // Add returns the sum of two usages.
@@ -100,22 +103,31 @@ func (u Usage) Add(v Usage) Usage {
 	u.CacheWrite1h += v.CacheWrite1h
 	u.Output += v.Output
 	u.Reasoning += v.Reasoning
+	u.InputAudio += v.InputAudio
+	u.OutputAudio += v.OutputAudio
+	u.Searches += v.Searches
 	return u
 }
 
 // Prompt is the number of tokens that went in, from wherever they were read.
-func (u Usage) Prompt() int64 { return u.Input + u.CacheRead + u.CacheWrite5m + u.CacheWrite1h }
+func (u Usage) Prompt() int64 {
+	return u.Input + u.CacheRead + u.CacheWrite5m + u.CacheWrite1h + u.InputAudio
+}
 
 // Total is the number of tokens that were billed.
-func (u Usage) Total() int64 { return u.Prompt() + u.Output }
+func (u Usage) Total() int64 { return u.Prompt() + u.Output + u.OutputAudio }
 
-// Rates are prices in nano-dollars per million tokens.
+// Rates are prices in nano-dollars per million tokens, or searches. A bucket
+// whose rate is zero is free.
 type Rates struct {
 	Input        Money `json:"input"`
 	CacheRead    Money `json:"cache_read,omitzero"`
 	CacheWrite5m Money `json:"cache_write_5m,omitzero"`
 	CacheWrite1h Money `json:"cache_write_1h,omitzero"`
 	Output       Money `json:"output"`
+	InputAudio   Money `json:"input_audio,omitzero"`
+	OutputAudio  Money `json:"output_audio,omitzero"`
+	Searches     Money `json:"searches,omitzero"`
 }
 
 // Cost prices a usage and rounds up to a nano-dollar, once.
@@ -137,6 +149,9 @@ func (r Rates) Cost(u Usage) Money {
 	add(u.CacheWrite5m, r.CacheWrite5m)
 	add(u.CacheWrite1h, r.CacheWrite1h)
 	add(u.Output, r.Output)
+	add(u.InputAudio, r.InputAudio)
+	add(u.OutputAudio, r.OutputAudio)
+	add(u.Searches, r.Searches)
 	if lo > 0 {
 		hi++
 	}
@@ -145,7 +160,9 @@ func (r Rates) Cost(u Usage) Money {
 
 // Dearest is the highest rate that may apply to an input token: what a
 // reservation must assume.
-func (r Rates) Dearest() Money { return max(r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h) }
+func (r Rates) Dearest() Money {
+	return max(r.Input, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.InputAudio)
+}
 
 // CostStatus says how a cost was found.
 type CostStatus string
@@ -153,7 +170,9 @@ type CostStatus string
 // The three ways a cost is known. An unpriced model is never free: it is
 // accounted at its reservation.
 const (
-	CostExact     CostStatus = "exact"     // the provider's usage times a dated price
-	CostEstimated CostStatus = "estimated" // no usage came back: settled at the reservation
-	CostUnpriced  CostStatus = "unpriced"  // no price for the model: settled at the reservation
+	CostExact CostStatus = "exact" // the provider's usage times a dated price
+	// CostEstimated: no usage came back and the reservation was taken for it, or the
+	// provider reported something that it may bill besides (ModelAnswer.Beside).
+	CostEstimated CostStatus = "estimated"
+	CostUnpriced  CostStatus = "unpriced" // no price for the model: settled at the reservation
 )

@@ -74,16 +74,6 @@ type RunSummary struct {
 	Killed []string `json:"killed,omitempty"`
 }
 
-// ModelInfo is what the runtime knows of a model when a step is decided.
-type ModelInfo struct {
-	Name      string `json:"name"`
-	Provider  string `json:"provider"`
-	Rates     Rates  `json:"rates"`
-	Priced    bool   `json:"priced"`     // false: Rates are the provider's highest
-	Window    int64  `json:"window"`     // tokens; 0: unknown
-	MaxOutput int64  `json:"max_output"` // tokens; 0: unknown
-}
-
 // AskKind says what is asked.
 type AskKind string
 

@@ -79,6 +79,14 @@ type ToolResult struct {
 	IsError    bool            `json:"is_error,omitzero"`
 	// Truncated is the number of bytes the output cap cut off.
 	Truncated int64 `json:"truncated,omitzero"`
+	// Shown says how much of the text the model sees; nil: all. The whole is kept.
+	Shown *Shown `json:"shown,omitempty"`
+}
+
+// Shown is the part of a long text that goes into requests, in bytes.
+type Shown struct {
+	Head int64 `json:"head"`
+	Tail int64 `json:"tail"`
 }
 
 // Verdict is the outcome of looking at a call before it is made.

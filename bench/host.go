@@ -123,7 +123,7 @@ type instant struct{}
 
 func (instant) Info(_ context.Context, name string) (cairn.ModelInfo, error) {
 	return cairn.ModelInfo{
-		Name: name, Rates: cairn.Rates{Input: 3 * cairn.Dollar, Output: 15 * cairn.Dollar}, Priced: true, Window: 200_000, MaxOutput: 8192,
+		Name: name, Prices: cairn.Flat(cairn.Rates{Input: 3 * cairn.Dollar, Output: 15 * cairn.Dollar}), Priced: true, Window: 200_000, MaxOutput: 8192,
 	}, nil
 }
 

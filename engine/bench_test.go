@@ -38,7 +38,7 @@ func turn(b testing.TB, env *engine.Env, s engine.State, at time.Time) (engine.S
 func started(b testing.TB) (*engine.Env, engine.State, []cairn.Event) {
 	a := &cairn.Agent{Name: "a", Model: "script/one", Instructions: "Be exact.", Limits: cairn.Limits{Steps: 1 << 30}}
 	env := &engine.Env{Agent: a, Tools: tools(), Models: []cairn.ModelInfo{{
-		Name: "script/one", Provider: "script", Priced: true, Rates: cairn.Rates{Input: cairn.Dollar, Output: cairn.Dollar},
+		Name: "script/one", Provider: "script", Priced: true, Prices: cairn.Flat(cairn.Rates{Input: cairn.Dollar, Output: cairn.Dollar}),
 	}}}
 	var s engine.State
 	history := engine.Step(env, s, cairn.Input{

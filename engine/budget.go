@@ -103,8 +103,7 @@ func (p *planner) drawn(d cairn.DrawOutcome) {
 		return
 	}
 	info := p.env.model(p.nextModel())
-	reserve := cairn.Rates{Input: info.Rates.Dearest(), Output: info.Rates.Output}.Cost(
-		cairn.Usage{Input: p.s.promptBound(p.env, info.Name), Output: p.maxOutput(info)})
+	reserve := info.Bound(p.now, p.s.promptBound(p.env, info.Name), p.maxOutput(info))
 	missing := p.s.Money.Spent + p.s.Money.Reserved + reserve - p.s.Money.Granted
 	if w.Amount > missing && missing > 0 {
 		p.emit(cairn.BudgetRequested{Budgets: p.shared(), Amount: missing})

@@ -17,7 +17,7 @@ import (
 )
 
 // Version is the fold version: histories that need a newer one are refused.
-const Version = 1
+const Version = 2
 
 // Env is what a step may look at besides the state: the pinned definition, its
 // tools, and what is known of its models now.

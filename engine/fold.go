@@ -92,7 +92,9 @@ func Fold(s State, e cairn.Event) State {
 		}
 	case cairn.ContextCompacted:
 		s.foldCompacted(e, d)
-	case cairn.PlanUpdated, cairn.BudgetExceeded, cairn.CacheBroken, cairn.UnknownEvent:
+	case cairn.PlanUpdated:
+		s.Context.Plan, s.Context.PlanBytes = e.Seq, int64(len(d.Plan))
+	case cairn.BudgetExceeded, cairn.CacheBroken, cairn.UnknownEvent:
 	}
 	s.foldParked()
 	return s
@@ -154,6 +156,9 @@ func (s *State) stopAll() {
 }
 
 func (s *State) foldMessage(e cairn.Event, d cairn.MessageCreated) {
+	if d.Purpose == cairn.PurposeCompact { // seen by the request it belongs to, and by no other
+		return
+	}
 	n := sizeOf(d.Content)
 	s.Context.Bytes += n
 	if s.Context.Task == 0 && d.Origin == originUser {
@@ -169,7 +174,7 @@ func (s *State) foldMessage(e cairn.Event, d cairn.MessageCreated) {
 		s.Run.Repairs++
 	case cairn.PurposeReflect:
 		s.Run.Reflected = 0
-	case cairn.PurposeTurn:
+	case cairn.PurposeTurn, cairn.PurposeCompact:
 	}
 	if d.Interrupt {
 		s.stopAll()
@@ -185,15 +190,10 @@ func (s *State) foldModel(e cairn.Event) {
 		} else {
 			s.Run.Sum.ModelCalls++
 			s.Totals.ModelCalls++
-			if d.Purpose != cairn.PurposeReflect {
-				s.Run.Reflected++
-			}
-			s.addTurn(e.Seq)
-			// Only a new request sees what was said since the last one: another attempt
-			// sends the same request again.
-			s.Run.Want, s.Run.Purpose, s.Unseen = false, cairn.PurposeTurn, false
+			s.asked(e.Seq, d.Purpose)
 		}
 		m.Attempt, m.Model, m.Purpose, m.Manifest, m.Reserved = d.Attempt, d.Model, d.Purpose, d.Manifest, d.Reserved
+		m.At, m.Out = e.At, d.Manifest.Params.MaxOutput
 		m.Waiting = false
 		m.RetryAt = zeroTime
 		s.Model = &m
@@ -225,12 +225,22 @@ func (s *State) foldModel(e cairn.Event) {
 		s.Model = &m
 	case cairn.ModelCompleted:
 		s.settle(d.Answer.Usage, d.Cost, d.Status)
+		m := s.Model
 		s.Model = nil
+		if d.Purpose == cairn.PurposeCompact { // the summary is no part of the conversation
+			return
+		}
+		if m != nil {
+			s.Context.Last, s.Context.Asked = m.Manifest, m.Model
+			s.Context.Last.Params = cairn.ModelParams{MaxOutput: 1} // its request is only rendered to be compared
+			u := d.Answer.Usage
+			s.Context.Cached = u.CacheRead + u.CacheWrite5m + u.CacheWrite1h
+		}
 		s.Run.Answer = e.Seq
 		s.Run.Degrade = d.Answer.Stop == cairn.StopMaxOutput || len(d.Answer.Content) == 0
-		s.Run.Compacted = false
+		s.Run.Compacted, s.Context.Summed = false, false
 		s.Run.Invalid++ // until one of its calls proves valid
-		if !calls(d.Answer.Content) {
+		if calls(d.Answer.Content) == 0 {
 			s.Run.Invalid = 0
 		}
 		s.Context.Bytes += sizeOf(d.Answer.Content)
@@ -239,6 +249,7 @@ func (s *State) foldModel(e cairn.Event) {
 			s.Context.Known, s.Context.KnownBytes = prompt+d.Answer.Usage.Output, s.Context.Bytes
 		}
 		s.Context.Answer = e.Seq
+		s.Context.Batch = calls(d.Answer.Content)
 	case cairn.ModelFailed:
 		s.settle(d.Usage, d.Cost, d.Status)
 		s.Model = nil
@@ -247,6 +258,21 @@ func (s *State) foldModel(e cairn.Event) {
 			s.Run.Sum.Lost++
 		}
 	}
+}
+
+// asked takes a new request: only such a one sees what was said since the last,
+// another attempt sends the same again. A request for a summary leaves the turn
+// that is to follow as it is.
+func (s *State) asked(seq cairn.Seq, purpose cairn.Purpose) {
+	if purpose == cairn.PurposeCompact {
+		s.Context.Summed = true
+		return
+	}
+	if purpose != cairn.PurposeReflect {
+		s.Run.Reflected++
+	}
+	s.addTurn(seq)
+	s.Run.Want, s.Run.Purpose, s.Unseen = false, cairn.PurposeTurn, false
 }
 
 // settle replaces the reservation of the open model call by what it cost.
@@ -314,12 +340,12 @@ func (s *State) foldCall(e cairn.Event) {
 		s.hookFailed(c)
 	case cairn.ToolCallCompleted:
 		sum.Completed++
-		s.Context.Bytes += sizeOf(d.Result.Content)
+		s.Context.Bytes += sizeOfResult(&d.Result)
 	case cairn.ToolCallFailed:
 		sum.Failed++
 		s.Context.Bytes += framing + int64(len(d.Error.Message))
 		if d.Result != nil {
-			s.Context.Bytes += sizeOf(d.Result.Content)
+			s.Context.Bytes += sizeOfResult(d.Result)
 		}
 		if mine {
 			s.Run.Killed = append(slices.Clip(s.Run.Killed), d.Killed...)
@@ -335,7 +361,7 @@ func (s *State) foldCall(e cairn.Event) {
 		sum.Unknown--
 		s.Context.Bytes += 4 * framing
 		if d.Result != nil {
-			s.Context.Bytes += sizeOf(d.Result.Content)
+			s.Context.Bytes += sizeOfResult(d.Result)
 		}
 		if mine {
 			s.Run.Unknown = slices.DeleteFunc(slices.Clone(s.Run.Unknown), func(id cairn.EffectID) bool { return id == e.Step })
@@ -350,8 +376,15 @@ func (s *State) foldCall(e cairn.Event) {
 	}
 }
 
-func calls(parts []cairn.Part) bool {
-	return slices.ContainsFunc(parts, func(p cairn.Part) bool { return p.Kind == cairn.PartToolCall })
+// calls counts the tool calls of an answer.
+func calls(parts []cairn.Part) int {
+	n := 0
+	for i := range parts {
+		if parts[i].Kind == cairn.PartToolCall {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *State) hookFailed(c *Call) {

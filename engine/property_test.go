@@ -81,8 +81,8 @@ func newWorld(t *rapid.T) *world {
 		env: &engine.Env{
 			Agent: a, Tools: tools(),
 			Models: []cairn.ModelInfo{
-				{Name: "script/one", Provider: "script", Rates: rates, Priced: true, Window: 8000},
-				{Name: "script/two", Provider: "script", Rates: rates, Priced: rapid.Bool().Draw(t, "priced"), Window: 8000},
+				{Name: "script/one", Provider: "script", Prices: cairn.Flat(rates), Priced: true, Window: 8000},
+				{Name: "script/two", Provider: "script", Prices: cairn.Flat(rates), Priced: rapid.Bool().Draw(t, "priced"), Window: 8000},
 			},
 			Hooks: make([]cairn.Check, len(a.OnExit)),
 		},
@@ -179,7 +179,7 @@ func (w *world) invariants() {
 func (w *world) events(m cairn.Manifest) iter.Seq2[cairn.Event, error] {
 	return func(yield func(cairn.Event, error) bool) {
 		for _, e := range w.history {
-			if (e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task {
+			if (e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan {
 				if !yield(e, nil) {
 					return
 				}
@@ -197,17 +197,26 @@ func (w *world) render(e cairn.Effect) {
 	w.requests++
 	broken := false
 	for _, h := range w.history {
-		if _, ok := h.Data.(cairn.CacheBroken); ok && h.Seq > w.lastSeq {
+		if _, ok := h.Data.(cairn.ContextCompacted); ok && h.Seq > w.lastSeq {
 			broken = true
 		}
+	}
+	if w.last != nil && w.last.Model != req.Model {
+		broken = true
+	}
+	if !broken && w.s.Context.Last.To == w.lastSeq && w.s.Context.Asked == req.Model && !w.s.Continues(e.Model.Manifest, req.Model) {
+		w.t.Fatal("nothing has changed since the last answer, and the request is said not to continue it")
 	}
 	if w.last != nil && !broken {
 		if len(req.Messages) < len(w.last.Messages) {
 			w.t.Fatalf("the request lost messages: %d, then %d", len(w.last.Messages), len(req.Messages))
 		}
 		if diff := cmp.Diff(w.last.Messages, req.Messages[:len(w.last.Messages)]); diff != "" {
-			w.t.Fatalf("the prefix changed without cache.broken:\n%s", diff)
+			w.t.Fatalf("the prefix changed and nothing was cut:\n%s", diff)
 		}
+	}
+	if e.Model.Purpose == cairn.PurposeCompact { // its question is in no other request
+		return
 	}
 	w.last, w.lastSeq = req, e.Model.Manifest.To
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/cairn-run/cairn"
 )
@@ -18,13 +19,17 @@ import (
 // opaque blocks go back to the provider that made them and to no other.
 func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manifest, events iter.Seq2[cairn.Event, error]) (*cairn.ModelRequest, error) {
 	r := renderer{provider: provider(model)}
-	var task, note []cairn.Part
+	var task, note, plan []cairn.Part
 	for e, err := range events {
 		if err != nil {
 			return nil, err
 		}
 		if e.Seq < m.From || e.Seq > m.To || e.Seq == m.Note {
 			switch d := e.Data.(type) {
+			case cairn.PlanUpdated:
+				if e.Seq == m.Plan {
+					plan = []cairn.Part{cairn.Text("[The plan that was recorded last:]\n" + string(d.Plan))}
+				}
 			case cairn.MessageCreated:
 				if e.Seq == m.Task {
 					task = d.Content
@@ -36,6 +41,9 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 			}
 			continue
 		}
+		if d, ok := e.Data.(cairn.MessageCreated); ok && d.Purpose == cairn.PurposeCompact && e.Seq != m.To {
+			continue // only the request that asks for a summary holds the question
+		}
 		r.event(e)
 	}
 	r.join()
@@ -44,7 +52,7 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 		if note == nil {
 			return nil, fmt.Errorf("render: event %d, the note of the manifest, is missing", m.Note)
 		}
-		req.Messages = append(req.Messages, cairn.Message{Role: cairn.RoleUser, Content: append(task[:len(task):len(task)], note...)})
+		req.Messages = append(req.Messages, cairn.Message{Role: cairn.RoleUser, Content: slices.Concat(task, note, plan)})
 	}
 	req.Messages = append(req.Messages, r.messages...)
 	if len(req.Messages) > 0 && req.Messages[0].Role != cairn.RoleUser {
@@ -85,6 +93,11 @@ func (r *renderer) event(e cairn.Event) {
 		r.asking = false
 		r.flush()
 	case cairn.ModelCompleted:
+		if d.Purpose == cairn.PurposeCompact { // the summary comes back as the note
+			r.asking = false
+			r.flush()
+			return
+		}
 		r.completed(e.Seq, d)
 	case cairn.ToolCallRequested:
 		if d.Answer == r.answer && d.Index < len(r.results) && !d.Hook {
@@ -97,7 +110,7 @@ func (r *renderer) event(e cairn.Event) {
 	case cairn.ToolCallFailed:
 		text := fmt.Sprintf("Error (%s): %s", d.Error.Code, d.Error.Message)
 		if d.Result != nil {
-			if said := cairn.TextOf(d.Result.Content); said != "" {
+			if said := shown(d.Result); said != "" {
 				text = said
 			}
 		}
@@ -128,13 +141,18 @@ func (r *renderer) completed(seq cairn.Seq, d cairn.ModelCompleted) {
 			if p.Provider != r.provider {
 				continue
 			}
+		case cairn.PartToolResult:
+			continue
 		case cairn.PartToolCall:
 			results = append(results, cairn.Part{Kind: cairn.PartToolResult, CallID: p.CallID, Tool: p.Tool})
 		case cairn.PartText:
 			if p.Text == "" {
 				continue
 			}
-		case cairn.PartToolResult, cairn.PartImage, cairn.PartFile:
+		case cairn.PartImage, cairn.PartFile:
+		}
+		if p.Provider != r.provider { // another provider's own form of it
+			p.Provider, p.Opaque = "", nil
 		}
 		content = append(content, p)
 	}
@@ -153,8 +171,20 @@ func (r *renderer) toolResult(id cairn.EffectID, res cairn.ToolResult) {
 			parts = append(parts, p)
 		}
 	}
-	r.result(id, cairn.TextOf(res.Content), parts, res.IsError)
+	r.result(id, shown(&res), parts, res.IsError)
 }
+
+// shown is what the model sees of a result's text.
+func shown(r *cairn.ToolResult) string {
+	text := cairn.TextOf(r.Content)
+	if s := r.Shown; s != nil && s.Head >= 0 && s.Tail >= 0 && s.Head+s.Tail < int64(len(text)) {
+		return text[:s.Head] + fmt.Sprintf(leftOut, int64(len(text))-s.Head-s.Tail) + text[int64(len(text))-s.Tail:]
+	}
+	return text
+}
+
+// leftOut stands where the middle of a long result was.
+const leftOut = "\n[… %d bytes left out here: the result is too long to be shown whole …]\n"
 
 func (r *renderer) result(id cairn.EffectID, text string, parts []cairn.Part, isError bool) {
 	i, ok := r.calls[id]

@@ -287,7 +287,7 @@ func (p *script) agent(t *testing.T, body string, options map[string]string) {
 		provider, _, _ := strings.Cut(name, "/")
 		p.env.Models = append(p.env.Models, cairn.ModelInfo{
 			Name: name, Provider: provider, Priced: options["unpriced"] != name, Window: window,
-			Rates: cairn.Rates{Input: 3 * cairn.Dollar, CacheRead: cairn.Dollar / 2, Output: 15 * cairn.Dollar},
+			Prices: cairn.Flat(cairn.Rates{Input: 3 * cairn.Dollar, CacheRead: cairn.Dollar / 2, Output: 15 * cairn.Dollar}),
 		})
 	}
 	for _, h := range a.OnExit {
@@ -386,6 +386,17 @@ func (p *script) answer(t *testing.T, e cairn.Effect, body string, options map[s
 	if s := options["stop"]; s != "" {
 		a.Stop = cairn.StopReason(s)
 	}
+	a.Service = options["service"]
+	if s := options["beside"]; s != "" {
+		a.Beside = []string{s}
+	}
+	if s := options["broken"]; s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			t.Fatalf("broken=%s: %v", s, err)
+		}
+		out.Broken = &cairn.PrefixBreak{Byte: n}
+	}
 	return out
 }
 
@@ -465,7 +476,7 @@ func (p *script) render(t *testing.T) string {
 	m := e.Model.Manifest
 	var events iter.Seq2[cairn.Event, error] = func(yield func(cairn.Event, error) bool) {
 		for _, e := range p.history {
-			if ((e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task) && !yield(e, nil) {
+			if ((e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan) && !yield(e, nil) {
 				return
 			}
 		}

@@ -103,14 +103,27 @@ type Context struct {
 	Toolset   cairn.Seq // toolset.pinned
 	// Bytes of everything that is rendered now, with a margin for framing.
 	Bytes int64
+	// Plan is the last plan.updated, PlanBytes its size.
+	Plan      cairn.Seq
+	PlanBytes int64
+	Kept      cairn.Seq // the plan.updated that is rendered beside the note
 	// Known is the number of tokens that prompt and answer of the last call had,
 	// and KnownBytes what Bytes was then.
 	Known, KnownBytes int64
 	// Answer is the last model.completed.
 	Answer cairn.Seq
+	// Last is the manifest of the request it answers, without parameters, and Cached
+	// the tokens of it that the provider then had in its cache.
+	Last   cairn.Manifest
+	Asked  string // the model that gave it
+	Cached int64
+	// Batch is the number of calls that it makes.
+	Batch int
 	// Turns are places where the conversation can be cut, at most maxTurns.
 	Turns []Turn `json:",omitempty"`
 	Model string // of the last request
+	// Summed says that a summary was asked for since the last answer.
+	Summed bool
 }
 
 // Turn is a place between two turns: Bytes were rendered before it.
@@ -141,6 +154,8 @@ type ModelCall struct {
 	Purpose  cairn.Purpose
 	Manifest cairn.Manifest
 	Reserved cairn.Money
+	At       time.Time // of this attempt
+	Out      int64     // cap of its output
 	// RetryAt is set while the next attempt waits; then nothing is reserved.
 	RetryAt time.Time
 	Waiting bool

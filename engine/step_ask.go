@@ -89,14 +89,14 @@ func (p *planner) decide(d cairn.Decide) {
 		case d.Verb != cairn.VerbAnswer || d.Result == nil:
 			p.about(id, cairn.ToolCallDenied{Reason: orText(d.Comment, "The client refused to make this call."), By: p.in.From.ID})
 		default:
-			p.about(id, cairn.ToolCallCompleted{Attempt: 1, Result: *d.Result})
+			p.about(id, cairn.ToolCallCompleted{Attempt: 1, Result: *p.show(d.Result)})
 		}
 	case cairn.AskUnknown:
 		p.about(id, resolved)
 		if !isCall {
 			return
 		}
-		f := cairn.EffectReconciled{Finding: cairn.FoundNotDone, By: orText(p.in.From.ID, "person"), Result: d.Result}
+		f := cairn.EffectReconciled{Finding: cairn.FoundNotDone, By: orText(p.in.From.ID, "person"), Result: p.show(d.Result)}
 		if d.Verb != cairn.VerbReject {
 			f.Finding = cairn.FoundDone
 		}

@@ -16,6 +16,9 @@ const maxLost = 10
 // itself: it would have to be given up with the claim, and be paid for as lost.
 const drainWait = 10 * time.Millisecond
 
+// maxWait is how long a model may ask to wait when there is another one.
+const maxWait = time.Minute
+
 const defaultReflect = "Look back before you go on. What was the task, what has been done, what went wrong, and " +
 	"what is the best next step? Answer in a few sentences; do not call tools."
 
@@ -58,11 +61,15 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 	}
 	m := p.env.model(name)
 	out := p.maxOutput(m)
-	if m.Window > 0 && p.s.promptEstimate(p.env)+out > m.Window && retry == nil && !p.s.Run.Compacted {
-		p.compact(max(0, (m.Window-out)*3/2-overhead(p.env)))
+	if retry == nil && !p.fit(&m, out) {
+		return
 	}
 	tokens := p.s.promptBound(p.env, name)
-	reserve := cairn.Rates{Input: m.Rates.Dearest(), Output: m.Rates.Output}.Cost(cairn.Usage{Input: tokens, Output: out})
+	if purpose == cairn.PurposeCompact {
+		tokens += int64(len(compactPrompt)) + framing
+		out = min(out, retry.Manifest.Params.MaxOutput)
+	}
+	reserve := m.Bound(p.now, tokens, out)
 	if !p.afford(reserve) {
 		return
 	}
@@ -73,9 +80,6 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 		}
 		p.emit(cairn.MessageCreated{Content: []cairn.Part{cairn.Text(prompt)}, Origin: originRuntime, Purpose: purpose})
 	}
-	if last := p.s.Context.Model; last != "" && last != name {
-		p.emit(cairn.CacheBroken{Reason: "model_switched", At: p.s.Context.From})
-	}
 	d := cairn.ModelRequested{Attempt: 1, Model: name, Purpose: purpose, Reserved: reserve, Tokens: tokens}
 	if retry != nil {
 		d.Attempt, d.Manifest = retry.Attempt+1, retry.Manifest
@@ -83,21 +87,25 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 		p.about(p.s.effect(retry.Seq), d)
 		return
 	}
-	c := &p.s.Context
-	d.Manifest = cairn.Manifest{
-		From: c.From, To: p.s.Seq, Note: c.Note, Task: 0, Toolset: c.Toolset,
-		Params: cairn.ModelParams{
-			MaxOutput: out, Temperature: p.env.Agent.Params.Temperature, TopP: p.env.Agent.Params.TopP,
-			Stop: p.env.Agent.Params.Stop, NoTools: purpose == cairn.PurposeReflect,
-		},
-	}
-	if c.Note != 0 {
-		d.Manifest.Task = c.Task
+	d.Manifest = p.manifest()
+	d.Manifest.Params = cairn.ModelParams{
+		MaxOutput: out, Temperature: p.env.Agent.Params.Temperature, TopP: p.env.Agent.Params.TopP,
+		Stop: p.env.Agent.Params.Stop, NoTools: purpose == cairn.PurposeReflect,
 	}
 	if o := p.env.Agent.Output; o != nil {
 		d.Manifest.Params.OutputSchema = o.Schema
 	}
 	p.about(p.next(), d)
+}
+
+// manifest says what a request is made of now, without its parameters.
+func (p *planner) manifest() cairn.Manifest {
+	c := &p.s.Context
+	m := cairn.Manifest{From: c.From, To: p.s.Seq, Note: c.Note, Toolset: c.Toolset}
+	if c.Note != 0 {
+		m.Task, m.Plan = c.Task, c.Kept
+	}
+	return m
 }
 
 // maxOutput is the cap of an answer: there is no call without one.
@@ -110,21 +118,6 @@ func (p *planner) maxOutput(m cairn.ModelInfo) int64 {
 		out = min(out, m.MaxOutput)
 	}
 	return out
-}
-
-// compact cuts the conversation once; false: it cannot be cut.
-func (p *planner) compact(target int64) bool {
-	if target == 0 {
-		target = p.s.Context.Bytes / 2
-	}
-	from := p.s.Context.From
-	d, ok := p.s.compaction(target)
-	if !ok {
-		return false
-	}
-	p.emit(d)
-	p.emit(cairn.CacheBroken{Reason: "compacted", At: from})
-	return true
 }
 
 // modelOutcome records how an attempt ended.
@@ -141,47 +134,31 @@ func (p *planner) modelOutcome(d cairn.ModelOutcome) {
 	if err == nil {
 		err = &cairn.Error{Code: cairn.CodeInternal, Message: "the model driver gave neither an answer nor an error"}
 	}
-	usage, cost, status := p.cost(d.Usage, err)
-	p.modelFailed(*err, usage, cost, status)
-}
-
-// cost prices an attempt that gave no answer.
-func (p *planner) cost(u *cairn.Usage, err *cairn.Error) (cairn.Usage, cairn.Money, cairn.CostStatus) {
-	m := p.s.Model
-	info := p.env.model(m.Model)
-	switch {
-	case u != nil && info.Priced:
-		return *u, info.Rates.Cost(*u), cairn.CostExact
-	case u != nil:
-		return *u, m.Reserved, cairn.CostUnpriced
-	case err.NotDone:
-		return cairn.Usage{}, 0, cairn.CostExact
-	}
-	switch err.Code { // the provider turned the request away before it worked on it
-	case cairn.CodeRateLimited, cairn.CodeOverloaded, cairn.CodeOverflow, cairn.CodeAuth, cairn.CodeInvalid, cairn.CodeNotFound:
-		return cairn.Usage{}, 0, cairn.CostExact
-	}
-	return cairn.Usage{}, m.Reserved, cairn.CostEstimated
+	p.modelFailed(*err, p.failedCost(d, err))
 }
 
 func (p *planner) modelLost() {
 	p.modelFailed(cairn.Error{Code: cairn.CodeLost, Message: "the process died while the call was in flight", Retryable: true},
-		cairn.Usage{}, p.s.Model.Reserved, cairn.CostEstimated)
+		bill{cost: p.s.Model.Reserved, status: cairn.CostEstimated})
 }
 
 // modelFailed decides what follows a failed attempt: another one, another model,
 // a smaller context, or the end of the run.
-func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Money, status cairn.CostStatus) {
+func (p *planner) modelFailed(err cairn.Error, b bill) {
 	m := p.s.Model
 	id := p.s.effect(m.Seq)
 	give := func() {
-		p.about(id, cairn.ModelFailed{Attempt: m.Attempt, Error: err, Usage: usage, Cost: cost, Status: status})
+		p.about(id, cairn.ModelFailed{
+			Attempt: m.Attempt, Error: err, Usage: b.usage, Cost: b.cost, Status: b.status, RawUsage: b.raw, Prices: b.table,
+		})
 	}
 	again := func(model string, wait time.Duration) {
 		p.about(id, cairn.ModelRetried{
-			Attempt: m.Attempt, Error: err, Usage: usage, Cost: cost, Status: status, NextAt: p.now.Add(wait), Model: model,
+			Attempt: m.Attempt, Error: err, Usage: b.usage, Cost: b.cost, Status: b.status, RawUsage: b.raw, Prices: b.table,
+			NextAt: p.now.Add(wait), Model: model,
 		})
 	}
+	fallback := p.env.fallback(m.Model)
 	if m.Stop || p.s.Run.Stop != nil {
 		give()
 		return
@@ -192,14 +169,18 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 		again(m.Model, 0)
 	case err.Code == cairn.CodeCancelled: // the owner drains: the next one tries again
 		again(m.Model, drainWait)
+	case m.Purpose == cairn.PurposeCompact && (err.Code == cairn.CodeOverflow || err.Code == cairn.CodeRefused):
+		give()
+		info := p.env.model(m.Model)
+		p.compact(half(&info, p.maxOutput(info), p.env), "", 0)
 	case err.Code == cairn.CodeOverflow:
 		give()
 		info := p.env.model(m.Model)
-		var target int64
+		target := p.s.Context.Bytes / 2
 		if info.Window > 0 {
-			target = max(0, (info.Window-p.maxOutput(info))*3/2-overhead(p.env))
+			target = min(target, half(&info, p.maxOutput(info), p.env))
 		}
-		if p.s.Run.Compacted || !p.compact(min(target, p.s.Context.Bytes/2)) {
+		if p.s.Run.Compacted || !p.compact(target, "", 0) {
 			p.end(outcomeFailed, &cairn.Error{
 				Code:    cairn.CodeOverflow,
 				Message: "the conversation does not fit the model's context window, and there is nothing left to remove: " + err.Message,
@@ -208,10 +189,16 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 	case err.Code == cairn.CodeRefused:
 		give()
 		p.end(outcomeFailed, &err)
+	case fallback != "" && (err.Code == cairn.CodeCircuitOpen || time.Duration(err.RetryAfter) > maxWait):
+		again(fallback, 0) // another model can answer before this one may even be asked
 	case err.Retryable && err.Code != cairn.CodeLost && m.Failures < retries:
 		again(m.Model, backoff(id, m.Failures+1, time.Duration(err.RetryAfter)))
-	case p.env.fallback(m.Model) != "":
-		again(p.env.fallback(m.Model), 0)
+	case fallback != "":
+		again(fallback, 0)
+	case m.Purpose == cairn.PurposeCompact: // the turn itself is still worth a try
+		give()
+		info := p.env.model(m.Model)
+		p.compact(half(&info, p.maxOutput(info), p.env), "", 0)
 	default:
 		give()
 		p.end(outcomeFailed, &err)
@@ -222,14 +209,21 @@ func (p *planner) modelFailed(err cairn.Error, usage cairn.Usage, cost cairn.Mon
 func (p *planner) answered(d cairn.ModelOutcome) {
 	m := *p.s.Model
 	info := p.env.model(m.Model)
-	c := cairn.ModelCompleted{Attempt: d.Attempt, Answer: *d.Answer, Purpose: m.Purpose, Took: d.Took, Status: cairn.CostExact}
-	if info.Priced {
-		c.Cost = info.Rates.Cost(d.Answer.Usage)
-	} else {
-		c.Cost, c.Status = m.Reserved, cairn.CostUnpriced
-	}
-	p.about(p.s.effect(m.Seq), c)
+	b := p.price(d.Answer)
+	last, lastModel, cached := p.s.Context.Last, p.s.Context.Asked, p.s.Context.Cached
+	p.about(p.s.effect(m.Seq), cairn.ModelCompleted{
+		Attempt: d.Attempt, Answer: *d.Answer, Purpose: m.Purpose, Took: d.Took, Cost: b.cost, Status: b.status, Prices: b.table,
+	})
 	answer := p.s.Seq
+	if d.Broken != nil && last.To != 0 {
+		p.emit(cacheBroken(&info, &m, last, lastModel, cached, d))
+	}
+	if m.Purpose == cairn.PurposeCompact {
+		if !m.Stop && p.s.Run.Stop == nil {
+			p.summed(&info, answer, d.Answer)
+		}
+		return
+	}
 
 	calls, invalid := 0, 0
 	limit := orDefault(p.env.Agent.Limits.Parallel, cairn.DefaultParallel)
@@ -274,6 +268,8 @@ func (p *planner) judge(d cairn.ModelOutcome, purpose cairn.Purpose, calls, inva
 			p.fail(cairn.CodeInvalidCalls, "%d answers in a row made only calls that could not be made", r.Invalid)
 		}
 	case calls > 0:
+	case d.Answer.Stop == cairn.StopPause:
+		p.emit(cairn.MessageCreated{Content: []cairn.Part{cairn.Text("Go on.")}, Origin: originRuntime})
 	case d.Answer.Stop == cairn.StopRefusal:
 		p.fail(cairn.CodeRefused, "the model refused: %s", clip(cairn.TextOf(d.Answer.Content), 200))
 	case d.OutputError != "" && !p.s.Unseen:

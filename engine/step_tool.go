@@ -135,7 +135,7 @@ func (p *planner) toolOutcome(d cairn.ToolOutcome) {
 		err = cairn.Errorf(cairn.CodeUnknown, "the tool gave neither a result nor an error")
 	}
 	if err == nil {
-		p.about(d.Effect, cairn.ToolCallCompleted{Attempt: c.Attempt, Result: *d.Result, Took: d.Took})
+		p.about(d.Effect, cairn.ToolCallCompleted{Attempt: c.Attempt, Result: *p.show(d.Result), Took: d.Took})
 		return
 	}
 	if c.Phase == PhaseReady && !c.Class.Repeatable() && !err.NotDone {
@@ -155,7 +155,7 @@ func (p *planner) toolOutcome(d cairn.ToolOutcome) {
 		p.about(d.Effect, cairn.ToolCallRetried{Attempt: c.Attempt, Error: *err, NextAt: p.now.Add(wait)})
 		return
 	}
-	p.about(d.Effect, cairn.ToolCallFailed{Attempt: c.Attempt, Error: *err, Result: d.Result, Killed: d.Killed, Took: d.Took})
+	p.about(d.Effect, cairn.ToolCallFailed{Attempt: c.Attempt, Error: *err, Result: p.show(d.Result), Killed: d.Killed, Took: d.Took})
 }
 
 // unknown records that nobody knows whether a call took place, and finds out: by
@@ -173,7 +173,7 @@ func (p *planner) lateOutcome(c Call, d cairn.ToolOutcome) {
 	f := cairn.EffectReconciled{By: "owner"}
 	switch {
 	case d.Result != nil && d.Error == nil:
-		f.Finding, f.Result = cairn.FoundDone, d.Result
+		f.Finding, f.Result = cairn.FoundDone, p.show(d.Result)
 	case d.Error != nil && certain(d.Error):
 		f.Finding = cairn.FoundNotDone
 	default:
@@ -193,7 +193,7 @@ func (p *planner) reconciled(d cairn.ReconcileOutcome) {
 	}
 	c := p.s.Calls[i]
 	if d.Finding == cairn.FoundDone || d.Finding == cairn.FoundNotDone {
-		p.settleUnknown(c, cairn.EffectReconciled{Finding: d.Finding, By: "query", Result: d.Result})
+		p.settleUnknown(c, cairn.EffectReconciled{Finding: d.Finding, By: "query", Result: p.show(d.Result)})
 		return
 	}
 	why := "The query that should tell whether it took place gave no clear answer."

@@ -25,7 +25,7 @@ func newWalk(t *rapid.T) *walk {
 	a.Fallback[0] = "other/two"
 	w.env.Models[1] = cairn.ModelInfo{
 		Name: "other/two", Provider: "other", Priced: true, Window: 8000, MaxOutput: 400,
-		Rates: cairn.Rates{Input: 9 * cairn.Dollar, CacheWrite1h: 20 * cairn.Dollar, Output: 60 * cairn.Dollar},
+		Prices: cairn.Flat(cairn.Rates{Input: 9 * cairn.Dollar, CacheWrite1h: 20 * cairn.Dollar, Output: 60 * cairn.Dollar}),
 	}
 	return w
 }
@@ -123,7 +123,8 @@ func (w *walk) covered(d cairn.ModelRequested) {
 		if m.Name != d.Model {
 			continue
 		}
-		dearest := cairn.Rates{Input: m.Rates.Dearest(), Output: m.Rates.Output}
+		r := m.Prices[0].Rates
+		dearest := cairn.Rates{Input: r.Dearest(), Output: r.Output}
 		if need := dearest.Cost(cairn.Usage{Input: d.Tokens, Output: d.Manifest.Params.MaxOutput}); need > d.Reserved {
 			w.t.Fatalf("a call of %s may cost %s; %s is reserved", d.Model, need, d.Reserved)
 		}
@@ -164,7 +165,9 @@ func (w *walk) seen(end int) {
 		case cairn.ModelRequested:
 			manifests[e.Step] = d.Manifest.To
 		case cairn.ModelCompleted:
-			to = manifests[e.Step]
+			if d.Purpose != cairn.PurposeCompact { // a summary answers nobody
+				to = manifests[e.Step]
+			}
 		case cairn.RunEnding:
 			ending = i
 		}

@@ -129,3 +129,31 @@ func (o *owner) render(ctx context.Context, e cairn.Effect) (*cairn.ModelRequest
 	}
 	return req, nil
 }
+
+// broken says where a request begins to differ from the one that was answered
+// before it; nil: it continues it, as all do but the one after a cut or a switch.
+func (o *owner) broken(ctx context.Context, e cairn.Effect, req *cairn.ModelRequest) *cairn.PrefixBreak {
+	if req == nil || o.s.Continues(e.Model.Manifest, e.Model.Model) {
+		return nil
+	}
+	last, h := o.s.Context.Last, o.h
+	if !h.has(last) {
+		h = history{}
+		if err := h.load(ctx, o.k.j, o.key, last); err != nil {
+			return nil // it is an observation: the call goes on without it
+		}
+	}
+	was, err := engine.Render(o.env.Agent, o.env.Tools, o.s.Context.Asked, last, h.of(last))
+	if err != nil {
+		return nil
+	}
+	a, b := was.Prefix(), req.Prefix()
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	if n == len(a) && o.s.Context.Asked == e.Model.Model {
+		return nil
+	}
+	return &cairn.PrefixBreak{Byte: int64(n)}
+}

@@ -139,8 +139,10 @@ func neverBegun(e cairn.Effect) cairn.InputData {
 func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 	job := Job{Effect: e, Agent: o.env.Agent, Tools: o.env.Tools}
 	var refused *cairn.Error
+	var broken *cairn.PrefixBreak
 	if e.Kind == cairn.EffectModel {
 		job.Request, refused = o.render(ctx, e)
+		broken = o.broken(ctx, e, job.Request)
 		job.Say = func(d cairn.Delta) { o.k.live.Say(o.key, e.ID, e.Attempt, d) }
 	}
 	// A performer may outlive the claim: an effect that must not be repeated is
@@ -170,6 +172,10 @@ func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 			out = cairn.ModelOutcome{Effect: e.ID, Attempt: e.Attempt, Error: refused}
 		} else {
 			out = o.k.do(work, job)
+		}
+		if d, ok := out.(cairn.ModelOutcome); ok && broken != nil {
+			d.Broken = broken
+			out = d
 		}
 		o.learn(ctx, p, out)
 	})

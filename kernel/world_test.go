@@ -70,7 +70,7 @@ func (h *outside) Agent(_ context.Context, _ cairn.TenantID, name string, d cair
 func (h *outside) Models(_ context.Context, a *cairn.Agent) ([]cairn.ModelInfo, error) {
 	return []cairn.ModelInfo{{
 		Name: a.Model, Provider: "script", Priced: true,
-		Rates: cairn.Rates{Input: cairn.Dollar, Output: 5 * cairn.Dollar},
+		Prices: cairn.Flat(cairn.Rates{Input: cairn.Dollar, Output: 5 * cairn.Dollar}),
 	}}, nil
 }
 

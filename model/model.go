@@ -21,6 +21,13 @@ type Driver interface {
 	Call(ctx context.Context, c Call) iter.Seq2[Chunk, error]
 }
 
+// Lister is a [Driver] that can say which models its provider has now.
+type Lister interface {
+	// List asks the provider. What it says of windows is filled in; prices are not
+	// its business. It ends within a few seconds, or with an error.
+	List(ctx context.Context) ([]cairn.ModelInfo, error)
+}
+
 // Call is one attempt at a model call.
 type Call struct {
 	// Key is the effect's id: sent as Idempotency-Key where a provider takes one.

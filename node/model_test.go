@@ -21,7 +21,7 @@ func (m *moody) Info(_ context.Context, name string) (cairn.ModelInfo, error) {
 	if n := m.infos.Add(1); n == 2 || n == 3 { // the first one is that of Apply
 		return cairn.ModelInfo{}, &cairn.Error{Code: cairn.CodeUnavailable, Message: "try later", Retryable: true}
 	}
-	return cairn.ModelInfo{Name: name, Priced: true, Rates: cairn.Rates{Input: 10 * cairn.Dollar, Output: 50 * cairn.Dollar}}, nil
+	return cairn.ModelInfo{Name: name, Priced: true, Prices: cairn.Flat(cairn.Rates{Input: 10 * cairn.Dollar, Output: 50 * cairn.Dollar})}, nil
 }
 
 func (m *moody) Call(context.Context, model.Call) iter.Seq2[model.Chunk, error] {

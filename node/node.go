@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -53,6 +54,8 @@ type Options struct {
 	Paused bool
 	// Models are drivers beside the built-in ones, by provider.
 	Models map[string]model.Driver
+	// Wrap is put around every driver, beneath the time-outs; nil: nothing is.
+	Wrap func(provider string, d model.Driver) model.Driver
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Kernel tunes the kernel; its Now and Logger are set from here.
@@ -115,8 +118,11 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.mcp = mcp.New(mcp.Options{Log: o.Logger})
 	drivers := map[string]model.Driver{"script": script.Open(o.Scripts...)}
-	for name, d := range o.Models {
-		drivers[name] = d
+	maps.Copy(drivers, o.Models)
+	if o.Wrap != nil {
+		for name, d := range drivers {
+			drivers[name] = o.Wrap(name, d)
+		}
 	}
 	n.host = newHost(n.journal, model.NewRouter(drivers), tool.New(tool.Options{
 		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Log: o.Logger,

@@ -17,6 +17,7 @@ var about = map[string]string{
 	"Agent.budget":       "What may be spent. Nothing is bought that could exceed it.",
 	"Agent.limits":       "Bounds of one run.",
 	"Agent.params":       "Settings of the model.",
+	"Agent.context":      "How the conversation is kept within the model's window.",
 	"Agent.output":       "Asks for a final answer that fits a JSON Schema.",
 	"Agent.reflect":      "Asks the model, every so many steps, to look back in a turn without tools.",
 	"Agent.on_exit":      "Tool calls made when a run ends, in whatever way.",
@@ -89,6 +90,9 @@ var about = map[string]string{
 	"Output.schema":  "JSON Schema, or the name of a file that holds it, at or below the directory of the agent file.",
 	"Output.retries": "How often an answer that does not fit is sent back.",
 
+	"ContextRules.compact": "How a conversation that no longer fits is cut: summary has the model write down first what matters, drop only leaves a note.",
+	"ContextRules.results": "Bytes of the results of one answer's calls that the model sees, shared by the calls; a quarter of the window when it is not set. The whole results are kept in the journal.",
+
 	"Reflect.every":  "Steps between two looks back.",
 	"Reflect.prompt": "What the model is asked then.",
 
@@ -133,6 +137,7 @@ var rules = map[string]rule{
 	"Output.schema":         {required: true},
 	"Output.retries":        {preset: "2"},
 	"Reflect.every":         {required: true, min: 1},
+	"ContextRules.compact":  {preset: "summary", enum: []string{"summary", "drop"}},
 	"Hook.tool":             {required: true},
 	"Hook.when":             {enum: []string{"always", "completed", "failed", "cancelled"}, preset: "always"},
 }

@@ -80,9 +80,16 @@ func info(t *testing.T, h *Harness, d model.Driver) {
 	if got.Name != name || got.Provider == "" {
 		t.Errorf("info of %q has the name %q and the provider %q", name, got.Name, got.Provider)
 	}
-	r := got.Rates
-	if min(r.Input, r.Output, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, cairn.Money(got.Window), cairn.Money(got.MaxOutput)) < 0 {
+	if min(got.Window, got.MaxOutput) < 0 {
 		t.Errorf("negative: %+v", got)
+	}
+	for _, p := range got.Prices {
+		for _, r := range append([]cairn.Above{{Rates: p.Rates}}, p.Above...) {
+			r := r.Rates
+			if min(r.Input, r.Output, r.CacheRead, r.CacheWrite5m, r.CacheWrite1h, r.InputAudio, r.OutputAudio, r.Searches) < 0 {
+				t.Errorf("negative: %+v", got)
+			}
+		}
 	}
 	if h.Unknown != "" {
 		if _, err := d.Info(t.Context(), h.Unknown); cairn.CodeOf(err) != cairn.CodeNotFound {

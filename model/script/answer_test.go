@@ -203,7 +203,7 @@ replies:
 		"! overloaded: scripted failure retryable=true not_done=true after=3s usage=<nil>",
 		"! timeout: scripted failure retryable=true not_done=false after=0s usage=<nil>",
 		"! cut_stream: scripted failure retryable=true not_done=false after=0s usage=<nil>",
-		"! rate_limited: scripted failure retryable=true not_done=false after=0s usage=&{5 0 0 0 0 0}",
+		"! rate_limited: scripted failure retryable=true not_done=false after=0s usage=&{5 0 0 0 0 0 0 0 0}",
 		"! auth: no key retryable=false not_done=true after=0s usage=<nil>",
 		"! internal: scripted failure retryable=true not_done=true after=0s usage=<nil>",
 		"at last <end>",

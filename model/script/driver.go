@@ -88,7 +88,7 @@ func (d *Driver) Info(ctx context.Context, name string) (cairn.ModelInfo, error)
 		return cairn.ModelInfo{}, err
 	}
 	return cairn.ModelInfo{
-		Name: name, Provider: Provider, Rates: s.Rates, Priced: !s.Unpriced, Window: s.Window, MaxOutput: s.MaxOutput,
+		Name: name, Provider: Provider, Prices: cairn.Flat(s.Rates), Priced: !s.Unpriced, Window: s.Window, MaxOutput: s.MaxOutput,
 	}, nil
 }
 

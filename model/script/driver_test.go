@@ -147,7 +147,7 @@ func TestOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cairn.ModelInfo{Name: "only", Provider: "script", Rates: cairn.Rates{Input: cairn.Dollar}, Priced: true, Window: 5, MaxOutput: 6}
+	want := cairn.ModelInfo{Name: "only", Provider: "script", Prices: cairn.Flat(cairn.Rates{Input: cairn.Dollar}), Priced: true, Window: 5, MaxOutput: 6}
 	if diff := cmp.Diff(want, info); diff != "" {
 		t.Error(diff)
 	}

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"encoding/json"
+
+	"github.com/cairn-run/cairn"
+)
+
+// bill is what an attempt at a model call cost, and how that is known.
+type bill struct {
+	usage  cairn.Usage
+	cost   cairn.Money
+	status cairn.CostStatus
+	raw    json.RawMessage
+	table  string
+}
+
+// price prices an answer: by the row that held when the attempt began, for the
+// size of this one request.
+func (p *planner) price(a *cairn.ModelAnswer) bill {
+	b := p.priced(a.Usage, a.Service)
+	switch {
+	case b.status != cairn.CostExact:
+	case a.Usage == (cairn.Usage{}) && len(a.RawUsage) == 0: // an answer is never free because nobody counted
+		b.cost, b.status = p.s.Model.Reserved, cairn.CostEstimated
+	case len(a.Beside) > 0:
+		b.status = cairn.CostEstimated
+	}
+	return b
+}
+
+// priced prices a usage of the open model call.
+func (p *planner) priced(u cairn.Usage, service string) bill {
+	m := p.s.Model
+	info := p.env.model(m.Model)
+	b := bill{usage: u, status: cairn.CostExact, table: info.Table}
+	row, ok := info.Price(m.At, service)
+	if !ok && service != "" { // the tier has no price of its own
+		row, ok = info.Price(m.At, "")
+		b.status = cairn.CostEstimated
+	}
+	if !ok {
+		b.cost, b.status, b.table = m.Reserved, cairn.CostUnpriced, ""
+		return b
+	}
+	rates := row.RatesFor(u.Prompt())
+	b.cost = rates.Cost(u)
+	if u.Searches > 0 && rates.Searches == 0 || u.InputAudio > 0 && rates.InputAudio == 0 || u.OutputAudio > 0 && rates.OutputAudio == 0 {
+		b.status = cairn.CostEstimated // not free: not in the table
+	}
+	return b
+}
+
+// failedCost prices an attempt that gave no answer.
+func (p *planner) failedCost(d cairn.ModelOutcome, err *cairn.Error) bill {
+	m := p.s.Model
+	if d.Usage == nil {
+		if err.NotDone {
+			return bill{status: cairn.CostExact}
+		}
+		switch err.Code { // the provider turned the request away before it worked on it
+		case cairn.CodeRateLimited, cairn.CodeOverloaded, cairn.CodeOverflow, cairn.CodeAuth, cairn.CodeInvalid, cairn.CodeNotFound,
+			cairn.CodeCircuitOpen:
+			return bill{status: cairn.CostExact}
+		}
+		return bill{cost: m.Reserved, status: cairn.CostEstimated}
+	}
+	b := p.priced(*d.Usage, "")
+	b.raw = d.RawUsage
+	switch err.Code {
+	case cairn.CodeCut, cairn.CodeTimeout, cairn.CodeCancelled, cairn.CodeInterrupted, cairn.CodeUnavailable, cairn.CodeInternal:
+		// What it went on to say after its last account is billed too: up to the cap.
+		if b.status != cairn.CostUnpriced {
+			most := *d.Usage
+			most.Output = max(most.Output, m.Out)
+			b.cost, b.status = max(b.cost, min(m.Reserved, p.priced(most, "").cost)), cairn.CostEstimated
+		}
+	}
+	return b
+}
+
+// cacheBroken says what a request cost that did not continue the one before it.
+func cacheBroken(info *cairn.ModelInfo, m *ModelCall, last cairn.Manifest, lastModel string, cached int64, d cairn.ModelOutcome) cairn.CacheBroken {
+	b := cairn.CacheBroken{Reason: "tools_changed", At: last.From, Byte: d.Broken.Byte}
+	switch {
+	case lastModel != m.Model:
+		b.Reason, b.Byte = "model_switched", 0
+	case last.Note != m.Manifest.Note:
+		b.Reason = "compacted"
+	}
+	u := d.Answer.Usage
+	if b.Tokens = max(0, min(cached, u.Prompt())-u.CacheRead); b.Tokens == 0 {
+		return b
+	}
+	if row, ok := info.Price(m.At, d.Answer.Service); ok {
+		if r := row.RatesFor(u.Prompt()); r.CacheRead > 0 && r.Input > r.CacheRead {
+			b.Cost = cairn.Rates{Input: r.Input - r.CacheRead}.Cost(cairn.Usage{Input: b.Tokens})
+		}
+	}
+	return b
+}
+
+// Continues says whether a manifest only adds to the one that was answered before
+// it, by the same model: then its request begins with that one's.
+func (s *State) Continues(m cairn.Manifest, model string) bool {
+	l := &s.Context.Last
+	return l.To == 0 || l.Note == m.Note && l.Toolset == m.Toolset && s.Context.Asked == model
+}
