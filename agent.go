@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 )
 
 // Agent is a versioned, immutable definition: its digest is its version.
@@ -31,13 +33,22 @@ type Agent struct {
 // ToolSource is one entry of an agent's tools. Exactly one of Builtin, HTTP,
 // MCP and Client is set.
 type ToolSource struct {
-	Builtin []string    `json:"builtin,omitempty"` // "plan"
+	Builtin []string    `json:"builtin,omitempty"` // of Builtins
 	HTTP    *HTTPTool   `json:"http,omitempty"`
 	MCP     *MCPServer  `json:"mcp,omitempty"`
 	Client  *ClientTool `json:"client,omitempty"`
 	// Allow lists the tools of an MCP server that are granted, by glob; empty: all.
 	Allow []string `json:"allow,omitempty"`
 }
+
+// Names of the built-in tools.
+const (
+	BuiltinPlan       = "plan"
+	BuiltinReadResult = "read_result"
+)
+
+// Builtins are the tools of the runtime itself.
+var Builtins = []string{BuiltinPlan, BuiltinReadResult}
 
 // HTTPTool is a tool that is one HTTP request. The arguments that the URL does
 // not name go into the query (GET, DELETE) or the JSON body.
@@ -244,8 +255,8 @@ func (a *Agent) Validate() error {
 		if len(t.Builtin) > 0 {
 			n++
 			for j, b := range t.Builtin {
-				if b != "plan" {
-					return bad(fmt.Sprintf("%s.builtin[%d]", path, j), "no built-in tool is called %q; there is: plan", b)
+				if !slices.Contains(Builtins, b) {
+					return bad(fmt.Sprintf("%s.builtin[%d]", path, j), "no built-in tool is called %q; there is: %s", b, strings.Join(Builtins, ", "))
 				}
 			}
 		}

@@ -33,7 +33,7 @@ func sizeOf(parts []cairn.Part) int64 {
 func sizeOfResult(r *cairn.ToolResult) int64 {
 	n := sizeOf(r.Content)
 	if r.Shown != nil {
-		n -= int64(len(cairn.TextOf(r.Content))) - int64(len(shown(r)))
+		n -= int64(len(cairn.TextOf(r.Content))) - int64(len(shown(r, 1<<20)))
 	}
 	return n
 }

@@ -19,6 +19,9 @@ import (
 // opaque blocks go back to the provider that made them and to no other.
 func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manifest, events iter.Seq2[cairn.Event, error]) (*cairn.ModelRequest, error) {
 	r := renderer{provider: provider(model)}
+	for i := range tools {
+		r.reads = r.reads || tools[i].Name == cairn.BuiltinReadResult
+	}
 	var task, note, plan []cairn.Part
 	for e, err := range events {
 		if err != nil {
@@ -70,6 +73,7 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 // renderer folds events into messages.
 type renderer struct {
 	provider string
+	reads    bool // the model can read on in long results
 	messages []cairn.Message
 	// waiting holds what users said while the model or a tool was busy.
 	waiting []cairn.Message
@@ -106,11 +110,11 @@ func (r *renderer) event(e cairn.Event) {
 	case cairn.ToolCallDenied:
 		r.result(e.Step, "Denied: "+d.Reason, nil, true)
 	case cairn.ToolCallCompleted:
-		r.toolResult(e.Step, d.Result)
+		r.toolResult(e, d.Result)
 	case cairn.ToolCallFailed:
 		text := fmt.Sprintf("Error (%s): %s", d.Error.Code, d.Error.Message)
 		if d.Result != nil {
-			if said := shown(d.Result); said != "" {
+			if said := shown(d.Result, r.handle(e.Seq)); said != "" {
 				text = said
 			}
 		}
@@ -120,7 +124,7 @@ func (r *renderer) event(e cairn.Event) {
 		case d.Finding == cairn.FoundNotDone:
 			r.result(e.Step, "Error (not_performed): It was established that this call did not take place.", nil, true)
 		case d.Result != nil:
-			r.toolResult(e.Step, *d.Result)
+			r.toolResult(e, *d.Result)
 		default:
 			r.result(e.Step, "It was established that this call took place. Its result was lost.", nil, false)
 		}
@@ -164,27 +168,40 @@ func (r *renderer) completed(seq cairn.Seq, d cairn.ModelCompleted) {
 	r.flush()
 }
 
-func (r *renderer) toolResult(id cairn.EffectID, res cairn.ToolResult) {
+// handle is the number by which the model can ask for the rest of a result; zero:
+// it cannot.
+func (r *renderer) handle(seq cairn.Seq) cairn.Seq {
+	if !r.reads {
+		return 0
+	}
+	return seq
+}
+
+func (r *renderer) toolResult(e cairn.Event, res cairn.ToolResult) {
 	var parts []cairn.Part
 	for _, p := range res.Content {
 		if p.Kind != cairn.PartText {
 			parts = append(parts, p)
 		}
 	}
-	r.result(id, shown(&res), parts, res.IsError)
+	r.result(e.Step, shown(&res, r.handle(e.Seq)), parts, res.IsError)
 }
 
-// shown is what the model sees of a result's text.
-func shown(r *cairn.ToolResult) string {
+// shown is what the model sees of a result's text. n is the number by which it can
+// ask for the rest; zero: it cannot.
+func shown(r *cairn.ToolResult, n cairn.Seq) string {
 	text := cairn.TextOf(r.Content)
-	if s := r.Shown; s != nil && s.Head >= 0 && s.Tail >= 0 && s.Head+s.Tail < int64(len(text)) {
-		return text[:s.Head] + fmt.Sprintf(leftOut, int64(len(text))-s.Head-s.Tail) + text[int64(len(text))-s.Tail:]
+	s := r.Shown
+	if s == nil || s.Head < 0 || s.Tail < 0 || s.Head+s.Tail >= int64(len(text)) {
+		return text
 	}
-	return text
+	rest := ""
+	if n > 0 {
+		rest = fmt.Sprintf("; %s {\"result\":%d,\"offset\":%d} shows them", cairn.BuiltinReadResult, n, s.Head)
+	}
+	return text[:s.Head] + fmt.Sprintf("\n[… %d bytes left out here: the result is too long to be shown whole%s …]\n",
+		int64(len(text))-s.Head-s.Tail, rest) + text[int64(len(text))-s.Tail:]
 }
-
-// leftOut stands where the middle of a long result was.
-const leftOut = "\n[… %d bytes left out here: the result is too long to be shown whole …]\n"
 
 func (r *renderer) result(id cairn.EffectID, text string, parts []cairn.Part, isError bool) {
 	i, ok := r.calls[id]

@@ -201,6 +201,32 @@ func (h *host) call(ctx context.Context, j kernel.Job) cairn.InputData {
 	return out
 }
 
+// result reads the recorded result of a tool call.
+func (n *Node) result(ctx context.Context, s cairn.SessionKey, seq cairn.Seq) (*cairn.ToolResult, error) {
+	for e, err := range n.journal.Events(ctx, s, seq-1) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Seq != seq {
+			break
+		}
+		switch d := e.Data.(type) {
+		case cairn.ToolCallCompleted:
+			return &d.Result, nil
+		case cairn.ToolCallFailed:
+			if d.Result != nil {
+				return d.Result, nil
+			}
+		case cairn.EffectReconciled:
+			if d.Result != nil {
+				return d.Result, nil
+			}
+		}
+		break
+	}
+	return nil, cairn.Errorf(cairn.CodeNotFound, "event %d is not the result of a call", seq)
+}
+
 // blobs says in the journal's words that the disk is full.
 type blobs struct{ *blob.Store }
 

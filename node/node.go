@@ -125,7 +125,7 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		}
 	}
 	n.host = newHost(n.journal, model.NewRouter(drivers), tool.New(tool.Options{
-		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Log: o.Logger,
+		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Native: builtin.New(n.result), Log: o.Logger,
 	}))
 	o.Kernel.Now, o.Kernel.Logger = o.Now, o.Logger
 	n.kernel = kernel.New(n.journal, n.host, n.live, o.Kernel)

@@ -26,8 +26,10 @@ const (
 type Options struct {
 	HTTP Driver
 	MCP  Driver
-	// Builtin are the tools an agent can name under builtin.
+	// Builtin are the tools an agent can name under builtin, and Native performs
+	// those of them that the engine does not execute itself.
 	Builtin map[string]cairn.ToolSpec
+	Native  Driver
 	// Definitions bounds the compiled agent definitions that are kept; default 1024.
 	Definitions int
 	Log         *slog.Logger // default: slog.Default()
@@ -37,6 +39,7 @@ type Options struct {
 // concurrent use. Agents that are handed to it must not be changed afterwards.
 type Catalog struct {
 	http, mcp   Driver
+	native      Driver
 	builtin     map[string]cairn.ToolSpec
 	log         *slog.Logger
 	definitions definitions
@@ -46,7 +49,7 @@ type Catalog struct {
 
 // New returns a catalogue. The drivers stay the caller's to close.
 func New(o Options) *Catalog {
-	c := &Catalog{http: o.HTTP, mcp: o.MCP, builtin: o.Builtin, log: o.Log}
+	c := &Catalog{http: o.HTTP, mcp: o.MCP, native: o.Native, builtin: o.Builtin, log: o.Log}
 	if c.log == nil {
 		c.log = slog.Default()
 	}
@@ -62,6 +65,8 @@ func (c *Catalog) driver(e *cairn.ToolSource) Driver {
 		return c.http
 	case e.MCP != nil:
 		return c.mcp
+	case len(e.Builtin) > 0:
+		return c.native
 	}
 	return nil
 }

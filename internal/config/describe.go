@@ -22,7 +22,7 @@ var about = map[string]string{
 	"Agent.reflect":      "Asks the model, every so many steps, to look back in a turn without tools.",
 	"Agent.on_exit":      "Tool calls made when a run ends, in whatever way.",
 
-	"ToolSource.builtin": "Tools of the runtime itself. There is: plan (the model records its plan).",
+	"ToolSource.builtin": "Tools of the runtime itself. There is: plan (the model records its plan), read_result (it reads on in a result that was too long to be shown whole).",
 	"ToolSource.http":    "A tool that is one HTTP request.",
 	"ToolSource.mcp":     "An MCP server: its URL (streamable HTTP), or fields.",
 	"ToolSource.client":  "A tool that the client of the session executes: its call waits for the result.",

@@ -1,5 +1,5 @@
-// Package builtin holds the definitions of the tools that an agent can name
-// under builtin. They are executed by the engine itself.
+// Package builtin holds the tools that an agent can name under builtin: those that
+// the engine executes itself, and a driver for the others.
 package builtin
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 // Plan is the name of the tool with which a model records its plan.
-const Plan = "plan"
+const Plan = cairn.BuiltinPlan
 
 // planSchema is what a plan holds. It is part of the definition's digest: a
 // change of one byte is a new definition.
@@ -49,5 +49,15 @@ func Tools() map[string]cairn.ToolSpec {
 		Class: cairn.ClassRead, // recording it again changes nothing outside the session
 	}
 	plan.Digest = plan.ToolDef.Digest()
-	return map[string]cairn.ToolSpec{Plan: plan}
+	result := cairn.ToolSpec{
+		ToolDef: cairn.ToolDef{
+			Name:        ReadResult,
+			Description: "Read more of a tool result that was too long to be shown whole.",
+			InputSchema: json.RawMessage(resultSchema),
+		},
+		Host:  cairn.HostRuntime,
+		Class: cairn.ClassRead,
+	}
+	result.Digest = result.ToolDef.Digest()
+	return map[string]cairn.ToolSpec{Plan: plan, ReadResult: result}
 }
