@@ -144,6 +144,9 @@ func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 		job.Request, refused = o.render(ctx, e)
 		broken = o.broken(ctx, e, job.Request)
 		job.Say = func(d cairn.Delta) { o.k.live.Say(o.key, e.ID, e.Attempt, d) }
+		if e.Model.Purpose == cairn.PurposeCompact { // it is said to nobody but the model
+			job.Say = func(cairn.Delta) {}
+		}
 	}
 	// A performer may outlive the claim: an effect that must not be repeated is
 	// reported even by an owner that was fenced.

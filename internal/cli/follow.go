@@ -231,7 +231,7 @@ func (f *follower) show(wire *v1.Event) error {
 	}
 	switch d := e.Data.(type) {
 	case cairn.ModelCompleted:
-		if cairn.TextOf(d.Answer.Content) != "" {
+		if d.Purpose != cairn.PurposeCompact && cairn.TextOf(d.Answer.Content) != "" {
 			f.said = e.Seq
 		}
 	case cairn.RunStarted:

@@ -31,13 +31,17 @@ func (t trace) lines(v *view, e cairn.Event) []string {
 	}
 	out := []string{t.line(e.At, topic, text)}
 	if d, ok := e.Data.(cairn.ModelCompleted); ok {
+		who := "agent"
+		if d.Purpose == cairn.PurposeCompact {
+			who = "summary"
+		}
 		if said := strings.TrimSpace(clean(cairn.TextOf(d.Answer.Content))); said != "" {
 			if t.blocks {
 				said = strings.ReplaceAll(said, "\n", "\n"+strings.Repeat(" ", 17))
 			} else {
 				said = oneLine(said, t.most)
 			}
-			out = append(out, t.line(e.At, "agent", t.style.bold(said)))
+			out = append(out, t.line(e.At, who, t.style.bold(said)))
 		}
 	}
 	return out
@@ -227,9 +231,17 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 		}
 		return "budget", fmt.Sprintf("%s granted", d.Granted)
 	case cairn.ContextCompacted:
-		return "context", fmt.Sprintf("compacted from %s to %s bytes", count(d.Before), count(d.After))
+		text = fmt.Sprintf("compacted from %s to %s bytes", count(d.Before), count(d.After))
+		if d.Summary == 0 {
+			text += ", without a summary"
+		}
+		return "context", text
 	case cairn.CacheBroken:
-		return "context", fmt.Sprintf("the prompt changes from event %d on: %s", d.At, strings.ReplaceAll(word(d.Reason), "_", " "))
+		text = fmt.Sprintf("the prompt cache was broken at byte %s: %s", count(d.Byte), strings.ReplaceAll(word(d.Reason), "_", " "))
+		if d.Tokens > 0 {
+			text += fmt.Sprintf("; %s tokens were paid for again, %s more than from the cache", count(d.Tokens), d.Cost)
+		}
+		return "context", text
 	}
 	return "event", oneLine(string(e.Type()), 60)
 }

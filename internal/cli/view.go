@@ -144,7 +144,7 @@ func (v *view) event(e cairn.Event) {
 	case cairn.ModelCompleted:
 		v.spend(d.Answer.Usage, d.Cost)
 		v.model = nil
-		if text := cairn.TextOf(d.Answer.Content); text != "" {
+		if text := cairn.TextOf(d.Answer.Content); text != "" && d.Purpose != cairn.PurposeCompact {
 			v.answer = text
 		}
 	case cairn.ModelFailed:
