@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -21,10 +22,40 @@ func sizeOf(parts []cairn.Part) int64 {
 	n := int64(framing)
 	for i := range parts {
 		p := &parts[i]
-		n += max(int64(len(p.Text)+len(p.Args)+len(p.Tool)+len(p.CallID)+len(p.Data)), int64(len(p.Opaque))) + 16
+		n += max(int64(len(p.Text)+len(p.Args)+len(p.Tool)+len(p.CallID))+sizeOfData(p), sizeOfOpaque(p)) + 16
 		if len(p.Parts) > 0 {
 			n += sizeOf(p.Parts)
 		}
+	}
+	return n
+}
+
+// What an image or a document counts at most, in bytes: providers charge pictures
+// by their area and documents by the page, never by the byte. No provider takes
+// more than 10,000 tokens for one picture (OpenAI, original detail: 10,000 patches,
+// https://developers.openai.com/api/docs/guides/images-vision) or 600 pages of a document
+// (Anthropic, https://platform.claude.com/docs/en/build-with-claude/pdf-support).
+const (
+	maxImage    = 16 << 10
+	maxDocument = 2 << 20
+)
+
+func sizeOfData(p *cairn.Part) int64 {
+	n := int64(len(p.Data))
+	switch {
+	case p.Kind == cairn.PartImage:
+		return min(n, maxImage)
+	case strings.HasPrefix(p.MediaType, "text/"):
+		return n
+	}
+	return min(n, maxDocument)
+}
+
+// sizeOfOpaque is the size of a part's own form; a picture in it counts as one.
+func sizeOfOpaque(p *cairn.Part) int64 {
+	n := int64(len(p.Opaque))
+	if p.Kind == cairn.PartImage {
+		return min(n, maxImage)
 	}
 	return n
 }
