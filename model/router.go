@@ -29,11 +29,14 @@ type Router struct {
 var _ Driver = (*Router)(nil)
 
 // NewRouter returns a router over drivers by provider. Each is put behind a
-// [Guard] with the default options, unless it is behind one already.
+// [Guard] with the default options, unless it is behind one already; a [Breaker]
+// has to be around one.
 func NewRouter(drivers map[string]Driver) *Router {
 	r := &Router{drivers: make(map[string]Driver, len(drivers))}
 	for provider, d := range drivers {
-		if _, ok := d.(*guard); !ok {
+		switch d.(type) {
+		case *guard, *Breaker:
+		default:
 			d = Guard(d, GuardOptions{})
 		}
 		r.drivers[provider] = d

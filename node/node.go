@@ -56,6 +56,10 @@ type Options struct {
 	Models map[string]model.Driver
 	// Wrap is put around every driver, beneath the time-outs; nil: nothing is.
 	Wrap func(provider string, d model.Driver) model.Driver
+	// Guard bounds the attempts at model calls, Breaker says when a model is not
+	// tried for a while. Scripts have no breaker: what they do is meant.
+	Guard   model.GuardOptions
+	Breaker model.BreakerOptions
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 	// Kernel tunes the kernel; its Now and Logger are set from here.
@@ -117,12 +121,17 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.mcp = mcp.New(mcp.Options{Log: o.Logger})
-	drivers := map[string]model.Driver{"script": script.Open(o.Scripts...)}
+	drivers := map[string]model.Driver{script.Provider: script.Open(o.Scripts...)}
 	maps.Copy(drivers, o.Models)
-	if o.Wrap != nil {
-		for name, d := range drivers {
-			drivers[name] = o.Wrap(name, d)
+	for name, d := range drivers {
+		if o.Wrap != nil {
+			d = o.Wrap(name, d)
 		}
+		d = model.Guard(d, o.Guard)
+		if name != script.Provider {
+			d = model.NewBreaker(d, o.Breaker)
+		}
+		drivers[name] = d
 	}
 	n.host = newHost(n.journal, model.NewRouter(drivers), tool.New(tool.Options{
 		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Native: builtin.New(n.result), Log: o.Logger,
