@@ -209,6 +209,9 @@ type ModelAnswer struct {
 	RawUsage json.RawMessage `json:"raw_usage,omitempty"`
 	// Service is the provider's service tier that was billed; empty: the standard one.
 	Service string `json:"service,omitzero"`
+	// Charged is what the provider says it billed, where it says so; it is believed
+	// before any price.
+	Charged *Money `json:"charged,omitempty"`
 	// Beside names what the provider reported and may bill that no bucket of Usage
 	// holds ("input_image_tokens: 85"): the cost is an estimate then.
 	Beside []string `json:"beside,omitempty"`

@@ -18,6 +18,9 @@ type bill struct {
 // price prices an answer: by the row that held when the attempt began, for the
 // size of this one request.
 func (p *planner) price(a *cairn.ModelAnswer) bill {
+	if a.Charged != nil && *a.Charged >= 0 {
+		return bill{usage: a.Usage, cost: *a.Charged, status: cairn.CostExact, table: reported}
+	}
 	b := p.priced(a.Usage, a.Service)
 	switch {
 	case b.status != cairn.CostExact:
@@ -28,6 +31,9 @@ func (p *planner) price(a *cairn.ModelAnswer) bill {
 	}
 	return b
 }
+
+// reported is in place of a price table: the provider's own account.
+const reported = "reported by the provider"
 
 // priced prices a usage of the open model call.
 func (p *planner) priced(u cairn.Usage, service string) bill {
@@ -63,7 +69,7 @@ func (p *planner) failedCost(d cairn.ModelOutcome, err *cairn.Error) bill {
 			cairn.CodeCircuitOpen:
 			return bill{status: cairn.CostExact}
 		}
-		return bill{cost: m.Reserved, status: cairn.CostEstimated}
+		return bill{cost: m.Reserved, status: cairn.CostEstimated, raw: d.RawUsage}
 	}
 	b := p.priced(*d.Usage, "")
 	b.raw = d.RawUsage

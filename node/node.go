@@ -52,6 +52,8 @@ type Options struct {
 	Version string
 	// Paused opens the store and the API and performs nothing.
 	Paused bool
+	// Providers is a file of model providers instead of the one in Dir.
+	Providers string
 	// Models are drivers beside the built-in ones, by provider.
 	Models map[string]model.Driver
 	// Wrap is put around every driver, beneath the time-outs; nil: nothing is.
@@ -121,7 +123,12 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.mcp = mcp.New(mcp.Options{Log: o.Logger})
-	drivers := map[string]model.Driver{script.Provider: script.Open(o.Scripts...)}
+	found, err := OpenProviders(ProviderOptions{Dir: o.Dir, File: o.Providers, Now: o.Now})
+	if err != nil {
+		return nil, err
+	}
+	drivers := found.Drivers()
+	drivers[script.Provider] = script.Open(o.Scripts...)
 	maps.Copy(drivers, o.Models)
 	for name, d := range drivers {
 		if o.Wrap != nil {

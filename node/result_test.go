@@ -22,7 +22,7 @@ func TestReadResult(t *testing.T) {
 	t.Parallel()
 	var whole strings.Builder
 	for i := range 4000 {
-		fmt.Fprintf(&whole, "line %d €\n", i)
+		fmt.Fprintf(&whole, "line %d.\n", i)
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(whole.String())) }))
 	defer s.Close()
@@ -51,7 +51,7 @@ func TestReadResult(t *testing.T) {
 	}
 	last := watched.requests[3].Messages
 	shown := last[2].Content[0].Text
-	if len(shown) > 4096+200 || !strings.HasPrefix(shown, "line 0 €\n") || !strings.HasSuffix(shown, "line 3999 €\n") {
+	if len(shown) > 4096+200 || !strings.HasPrefix(shown, "line 0.\n") || !strings.HasSuffix(shown, "line 3999.\n") {
 		t.Errorf("%d bytes are shown: %.80q … %.80q", len(shown), shown, shown[len(shown)-80:])
 	}
 	hint := regexp.MustCompile(`\[… (\d+) bytes left out here.*read_result \{"result":7,"offset":(\d+)\}`).FindStringSubmatch(shown)
@@ -67,7 +67,7 @@ func TestReadResult(t *testing.T) {
 		"[bytes 20000 to 20100 of " + strconv.Itoa(whole.Len()) + "]\n" + whole.String()[20000:20100],
 		"There is no result 3 in this session.",
 	} {
-		if got := last[4].Content[i].Text; got != want && !(i == 0 && strings.HasPrefix(got, "[bytes ") && strings.Contains(whole.String(), got[strings.Index(got, "\n")+1:])) {
+		if got := last[4].Content[i].Text; got != want {
 			t.Errorf("part %d is %q, want %q", i, got, want)
 		}
 	}

@@ -43,7 +43,7 @@ func newKey() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
 	n, err := node.Open(ctx, node.Options{
 		Dir: o.Dir, Listen: o.Listen, Socket: o.Socket, Logger: o.Logger,
-		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused,
+		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused, Providers: o.Providers, Wrap: o.Wrap,
 	})
 	if err != nil {
 		return nil, err // not a Node that holds nil

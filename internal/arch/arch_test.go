@@ -48,7 +48,7 @@ var layers = map[string]int{
 	"internal/effectserver":        2,
 	"internal/effectserver/ledger": 1,
 	"internal/sim":                 1,
-	"internal/traffic":             2,
+	"internal/traffic":             11,
 	"internal/aimock":              11,
 	"bench":                        11,
 	"examples":                     11,

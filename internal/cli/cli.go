@@ -16,6 +16,7 @@ import (
 
 	"github.com/cairn-run/cairn"
 	v1 "github.com/cairn-run/cairn/api/v1"
+	"github.com/cairn-run/cairn/model"
 )
 
 // app is one run of the command line.
@@ -29,7 +30,14 @@ type app struct {
 	verbose  bool
 	// begun says that the command line was understood: errors before are usage.
 	begun bool
+	// wrap is put around every model driver of a node that this command opens; nil:
+	// nothing is.
+	wrap func(provider string, d model.Driver) model.Driver
+	// providers is a file of model providers instead of the one in the data directory.
+	providers string
 }
+
+const providersHelp = "file of model providers (default providers.yaml in the data directory, if there is one)"
 
 // Run runs the command line and returns the exit code of the process.
 func Run(ctx context.Context, env Env) int {
@@ -175,7 +183,7 @@ func (a *app) root() *cobra.Command {
 		"run":  {a.runCommand(), a.attachCommand(), a.agentsCommand(), a.applyCommand()},
 		"look": {a.psCommand(), a.showCommand(), a.logsCommand(), a.asksCommand(), a.usageCommand()},
 		"act":  {a.sendCommand(), a.approveCommand(), a.rejectCommand(), a.answerCommand(), a.controlCommand(cairn.ControlPause), a.controlCommand(cairn.ControlResume), a.controlCommand(cairn.ControlCancel)},
-		"node": {a.serveCommand(), a.doctorCommand(), a.versionCommand()},
+		"node": {a.serveCommand(), a.modelsCommand(), a.keysCommand(), a.doctorCommand(), a.versionCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

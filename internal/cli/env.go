@@ -10,6 +10,7 @@ import (
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/client"
 	"github.com/cairn-run/cairn/journal"
+	"github.com/cairn-run/cairn/model"
 )
 
 // Env is the outside of the process.
@@ -51,10 +52,14 @@ type NodeOptions struct {
 	Socket  bool         // listen on the socket in the data directory
 	Logger  *slog.Logger // never nil
 	Scripts []string     // directories of script models
-	Token   string       // bearer token; empty: the stored one, or a new one
-	Version string
+	// Providers is a file of model providers instead of the one in Dir.
+	Providers string
+	Token     string // bearer token; empty: the stored one, or a new one
+	Version   string
 	// Paused opens the store and the API and performs nothing.
 	Paused bool
+	// Wrap is put around every model driver; nil: nothing is.
+	Wrap func(provider string, d model.Driver) model.Driver
 }
 
 // Node is a node in this process.

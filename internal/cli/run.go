@@ -21,6 +21,7 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	input, title, budget string
+	record               string
 	once, wait, detach   bool
 	quiet                bool
 	scripts              []string
@@ -37,7 +38,9 @@ func (a *app) runCommand() *cobra.Command {
 			"Without a server the session runs in this process, on the same data directory; after a kill,\n" +
 			"cairn attach or cairn serve carries it on. On a terminal, what the session asks is put to you;\n" +
 			"elsewhere run ends with code 3 when an answer is needed, and the session stays.\n\n" +
-			"An interrupt (Ctrl-C) leaves and the session stays; a second one at once cancels it.",
+			"An interrupt (Ctrl-C) leaves and the session stays; a second one at once cancels it.\n\n" +
+			"--record FILE.yaml writes down what the models say, as a script model: the same agent with\n" +
+			"model: script/FILE gives the same answers again, without a key and a network.",
 		Example: "  cairn run support.md --input \"Where is order A1?\"\n" +
 			"  cairn run reviewer --input diff.patch --once\n" +
 			"  git diff | cairn run reviewer --input -",
@@ -52,12 +55,17 @@ func (a *app) runCommand() *cobra.Command {
 	fl.BoolVar(&f.wait, "wait", false, "stay while an ask is open; somebody else answers it")
 	fl.BoolVarP(&f.detach, "detach", "d", false, "print the id of the session and end")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress, only the answer")
+	fl.StringVar(&f.record, "record", "", "write what the models say into FILE, a script model (needs the run in this process)")
+	fl.StringVar(&a.providers, "providers", "", providersHelp)
 	fl.StringArrayVar(&f.scripts, "scripts", nil, "directory of script models (default: that of the agent file, and scripts in it)")
 	fl.StringToStringVar(&f.metadata, "meta", nil, "metadata of the session, key=value")
 	return c
 }
 
 func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
+	if err := a.recordable(f); err != nil {
+		return err
+	}
 	file, err := readAgentArg(name)
 	if err != nil {
 		return err
@@ -87,11 +95,24 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	if f.detach {
 		n = needStore
 	}
+	if f.record != "" {
+		end, failed := a.record(f.record)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = end(err) }()
+	}
 	soon, stop := a.interruptible(ctx) // until there is a session, an interrupt just ends
 	defer stop()
 	l, err := a.connect(soon, n)
 	if err != nil {
 		return interrupted(soon, err)
+	}
+	if f.record != "" && l.node == nil {
+		return a.errServed()
+	}
+	if a.providers != "" && l.node == nil {
+		return usage(errors.New("--providers: the session runs in the server; give the file to cairn serve"))
 	}
 	fl := a.newFollower(l, "", f.wait, f.quiet)
 	defer func() { err = errors.Join(err, fl.link.close()) }()

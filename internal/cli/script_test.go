@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/oklog/ulid/v2"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -29,7 +30,7 @@ import (
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
 	n, err := node.Open(ctx, node.Options{
 		Dir: o.Dir, Listen: o.Listen, Socket: o.Socket, Logger: o.Logger,
-		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused,
+		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused, Wrap: o.Wrap,
 	})
 	if err != nil {
 		return nil, err
@@ -57,6 +58,7 @@ func outside(getenv func(string) string, args ...string) cli.Env {
 //	input FILE ARGS     run a command with a file as stdin
 //	serve ARGS          start cairn serve and wait until it is ready
 //	stop                send it SIGTERM; it has to end with code 0
+//	answers A B         the answers in two lists of model.completed are the same
 //	stamp FILE          replace @NAME@ in a file by the environment's NAME
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -98,6 +100,11 @@ func TestScripts(t *testing.T) {
 			},
 			"serve": startServe,
 			"stop":  stopServe,
+			"answers": func(ts *testscript.TestScript, _ bool, args []string) {
+				if diff := cmp.Diff(answers(ts, args[0]), answers(ts, args[1])); diff != "" {
+					ts.Fatalf("%s and %s hold other answers: %s", args[0], args[1], diff)
+				}
+			},
 			"stamp": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := ts.ReadFile(args[0])
 				for _, name := range args[1:] {
@@ -150,6 +157,25 @@ type served struct {
 
 // servers are those of the scripts that run, by data directory.
 var servers sync.Map
+
+// answers are what models said in a list of events, one object a line.
+func answers(ts *testscript.TestScript, file string) (all []string) {
+	for line := range strings.Lines(ts.ReadFile(file)) {
+		var e struct {
+			Data struct {
+				Answer json.RawMessage `json:"answer"`
+				Cost   int64           `json:"cost"`
+				Status string          `json:"cost_status"`
+			} `json:"data"`
+		}
+		ts.Check(json.Unmarshal([]byte(line), &e))
+		all = append(all, fmt.Sprint(string(e.Data.Answer), e.Data.Cost, e.Data.Status))
+	}
+	if len(all) == 0 {
+		ts.Fatalf("%s holds no answers", file)
+	}
+	return all
+}
 
 func startServe(ts *testscript.TestScript, _ bool, args []string) {
 	s := &served{signals: make(chan os.Signal, 1), done: make(chan int, 1), stderr: new(lockedBuffer)}

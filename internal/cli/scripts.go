@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/model/script"
 )
 
 // scriptsName is the directory in the data directory that holds the scripts of
@@ -19,7 +20,7 @@ import (
 const scriptsName = "scripts"
 
 // maxScript bounds a script, in bytes.
-const maxScript = 8 << 20
+const maxScript = script.MaxFile
 
 // scriptEnds are the endings of script files, in the order in which they are found.
 var scriptEnds = []string{".yaml", ".yml", ".json"}
@@ -42,7 +43,8 @@ func (a *app) keepScripts(file string, agent *cairn.Agent, dirs []string) error 
 	}
 	for _, model := range append([]string{agent.Model}, agent.Fallback...) {
 		name, ok := strings.CutPrefix(model, "script/")
-		if !ok || !filepath.IsLocal(name) || strings.ContainsAny(name, `/\`) {
+		name, _, _ = strings.Cut(name, "/") // the model of a recording stands after it
+		if !ok || !filepath.IsLocal(name) || strings.ContainsRune(name, '\\') {
 			continue
 		}
 		if err := a.keepScript(name, dirs); err != nil {

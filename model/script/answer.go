@@ -50,13 +50,18 @@ func invalid(format string, args ...any) *model.Failure {
 // plan is how an attempt will go: the answer, or the failure in its place.
 type plan struct {
 	answer *cairn.ModelAnswer
-	fail   *Fail // nil: none
+	fail   *Fail          // nil: none
+	failed *model.Failure // as it was recorded; nil: none
 	delay  cairn.Duration
 	stream Stream
 }
 
-// plan decides an attempt. It looks at nothing but its arguments.
-func (s *Script) plan(name string, r *cairn.ModelRequest, attempt int) (*plan, *model.Failure) {
+// plan decides an attempt. It looks at nothing but its arguments. In a recording
+// it looks for what one model said, if one is named.
+func (s *Script) plan(name, of string, r *cairn.ModelRequest, attempt int) (*plan, *model.Failure) {
+	if s.Recording != nil {
+		return s.replay(name, of, r, attempt)
+	}
 	prompt := PromptTokens(r)
 	if s.Window > 0 && prompt > s.Window {
 		return nil, &model.Failure{Err: &cairn.Error{

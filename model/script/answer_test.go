@@ -52,7 +52,7 @@ func parse(t testing.TB, text string) *Script {
 
 // say is what a script answers, in one line.
 func say(s *Script, r *cairn.ModelRequest, attempt int) string {
-	p, failed := s.plan("x", r, attempt)
+	p, failed := s.plan("x", "", r, attempt)
 	if failed != nil {
 		return "! " + failed.Error()
 	}
@@ -246,7 +246,7 @@ func TestUsage(t *testing.T) {
 			t.Parallel()
 			r := *ask
 			r.Params.MaxOutput = test.cap
-			p, failed := parse(t, test.script).plan("x", &r, 1)
+			p, failed := parse(t, test.script).plan("x", "", &r, 1)
 			if failed != nil {
 				t.Fatal(failed)
 			}

@@ -40,6 +40,10 @@
 //	    text: That did not work.
 //	default: {text: I have nothing to add.}
 //
+// Instead of replies, cases and a default there may be a recording of what models
+// really said; see [Recording] and [Tape]. It gives the same answers to the same
+// requests, and none to others.
+//
 // The fields are described with the types they are read into; [Script] is where
 // to start. Templates are described with [Reply], failures with [Fail],
 // conditions with [When].

@@ -83,9 +83,17 @@ func (d *Driver) Info(ctx context.Context, name string) (cairn.ModelInfo, error)
 	if err := ctx.Err(); err != nil {
 		return cairn.ModelInfo{}, err
 	}
-	s, err := d.script(name)
+	s, of, err := d.script(name)
 	if err != nil {
 		return cairn.ModelInfo{}, err
+	}
+	if s.Recording != nil {
+		info, ok := s.Recording.info(of)
+		if !ok && of != "" {
+			return info, notRecorded(name, of)
+		}
+		info.Name, info.Provider = name, Provider
+		return info, nil
 	}
 	return cairn.ModelInfo{
 		Name: name, Provider: Provider, Prices: cairn.Flat(s.Rates), Priced: !s.Unpriced, Window: s.Window, MaxOutput: s.MaxOutput,
@@ -104,12 +112,12 @@ func (d *Driver) Call(ctx context.Context, c model.Call) iter.Seq2[model.Chunk, 
 			return
 		}
 		_, name := model.Split(c.Request.Model)
-		s, err := d.script(name)
+		s, of, err := d.script(name)
 		if err != nil {
 			fail(model.AsFailure(err))
 			return
 		}
-		p, failed := s.plan(name, c.Request, c.Attempt)
+		p, failed := s.plan(name, of, c.Request, c.Attempt)
 		if failed != nil {
 			fail(failed)
 			return
@@ -124,6 +132,10 @@ func (p *plan) play(ctx context.Context, yield func(model.Chunk, error) bool) {
 	defer w.stop()
 	if err := w.wait(p.delay); err != nil {
 		yield(model.Chunk{}, model.AsFailure(err))
+		return
+	}
+	if p.failed != nil {
+		yield(model.Chunk{}, p.failed)
 		return
 	}
 	left := -1 // bytes to stream, all of them
@@ -234,8 +246,33 @@ func (w *waiter) stop() {
 	}
 }
 
-// script finds a script by name.
-func (d *Driver) script(name string) (*Script, error) {
+// script finds a script by name. After the name of a recording and a slash there
+// may be the full name of a model: then it is what that model said.
+func (d *Driver) script(name string) (_ *Script, of string, err error) {
+	s, err := d.named(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return s, "", err
+	}
+	for i := len(name) - 1; i > 0; i-- {
+		if name[i] != '/' {
+			continue
+		}
+		if s, err := d.named(name[:i]); err == nil && s.Recording != nil {
+			return s, name[i+1:], nil
+		}
+	}
+	return nil, "", d.notFound(name)
+}
+
+func notRecorded(name, of string) error {
+	return &cairn.Error{
+		Code: cairn.CodeNotFound, NotDone: true,
+		Message: fmt.Sprintf("script %q: nothing of %s was recorded", strings.TrimSuffix(name, "/"+of), of),
+	}
+}
+
+// named finds a script by exactly this name; fs.ErrNotExist: there is none.
+func (d *Driver) named(name string) (*Script, error) {
 	if m, ok := d.made[name]; ok {
 		if m.err != nil {
 			return nil, &cairn.Error{
@@ -254,7 +291,7 @@ func (d *Driver) script(name string) (*Script, error) {
 			}
 		}
 	}
-	return nil, d.notFound(name)
+	return nil, fs.ErrNotExist
 }
 
 func (d *Driver) notFound(name string) error {

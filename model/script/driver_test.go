@@ -191,7 +191,7 @@ func TestReload(t *testing.T) {
 			}
 		}
 		for range 2 { // the second time from memory
-			s, err := d.script("x")
+			s, _, err := d.script("x")
 			if (err == nil) != (want != "") {
 				t.Fatalf("%d: %v", i, err)
 			}
@@ -222,7 +222,7 @@ func TestManyFiles(t *testing.T) {
 	for i := range maxCached + 10 {
 		name := fmt.Sprint("s", i)
 		write(t, filepath.Join(dir, name+".yaml"), "replies: [{text: a}]")
-		if _, err := d.script(name); err != nil {
+		if _, _, err := d.script(name); err != nil {
 			t.Fatal(err)
 		}
 	}

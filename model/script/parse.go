@@ -68,6 +68,7 @@ func (r *reader) script(path string, n ast.Node, s *Script) {
 		field{"default", optional(&s.Default, func(reply *Reply) into {
 			return func(path string, n ast.Node) { r.reply(path, n, reply) }
 		})},
+		field{"recording", optional(&s.Recording, r.recording)},
 	)
 }
 
@@ -79,6 +80,9 @@ func (r *reader) rates(to *cairn.Rates) into {
 			field{"cache_write_5m", r.money(&to.CacheWrite5m)},
 			field{"cache_write_1h", r.money(&to.CacheWrite1h)},
 			field{"output", r.money(&to.Output)},
+			field{"input_audio", r.money(&to.InputAudio)},
+			field{"output_audio", r.money(&to.OutputAudio)},
+			field{"searches", r.money(&to.Searches)},
 		)
 	}
 }
@@ -98,6 +102,9 @@ func (r *reader) usage(to *cairn.Usage) into {
 			field{"cache_write_1h", integer(r, &to.CacheWrite1h)},
 			field{"output", integer(r, &to.Output)},
 			field{"reasoning", integer(r, &to.Reasoning)},
+			field{"input_audio", integer(r, &to.InputAudio)},
+			field{"output_audio", integer(r, &to.OutputAudio)},
+			field{"searches", integer(r, &to.Searches)},
 		)
 	}
 }

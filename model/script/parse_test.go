@@ -135,9 +135,9 @@ func TestParseJSON(t *testing.T) {
 func TestParseMistakes(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":                                       "x.yaml: the file is empty: give replies, cases or a default",
-		"# nothing\n":                            "x.yaml: the file is empty: give replies, cases or a default",
-		"model: x":                               "x.yaml: replies: the script says nothing: give replies, cases or a default",
+		"":                                       "x.yaml: the file is empty: give replies, cases, a default or a recording",
+		"# nothing\n":                            "x.yaml: the file is empty: give replies, cases, a default or a recording",
+		"model: x":                               "x.yaml: replies: the script says nothing: give replies, cases, a default or a recording",
 		"5":                                      "x.yaml:1:1: expected a mapping (name: value), found a number",
 		"- a":                                    "x.yaml:1:1: expected a mapping (name: value), found a list",
 		"replies: 5":                             "x.yaml:1:10: expected a list, found a number",
@@ -199,6 +199,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"replies":[{"text":"a","calls":[{"tool":"t","args":{"a":[1.5e3,"{{result.t.x}}"]}}]}]}`))
 	f.Add([]byte("replies:\n- text: >-\n    folded\n    text\n- {fail: [{code: auth}]}\n"))
 	f.Add([]byte("cases: [{when: {turn: 0x10}, text: '{{ user }}'}]\n---\n"))
+	f.Add([]byte("recording:\n  models: [{name: a/b, prices: '[]'}]\n  calls:\n  - {model: a/b, call: 1, attempt: 1, request: {turn: 0, " +
+		"setup: '01234567890123456789012345678901', messages: '01234567890123456789012345678901'}, answer: {stop: end, content: " +
+		"[{kind: tool_call, tool: t, args: '{', opaque: '{}'}], raw_usage: '{}', beside: [x]}}\n"))
 	f.Add([]byte("a: &a [*a]\n? b\n: !!set {<<: *a}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1<<16 {
@@ -217,8 +220,8 @@ func FuzzParse(f *testing.F) {
 		// Whatever was accepted can be asked, and gives the same each time.
 		r := &cairn.ModelRequest{Model: "script/fuzz", Messages: []cairn.Message{{Role: cairn.RoleUser, Content: []cairn.Part{cairn.Text("hi")}}}}
 		for attempt := 1; attempt < 3; attempt++ {
-			p, failed := s.plan("fuzz", r, attempt)
-			q, failedAgain := s.plan("fuzz", r, attempt)
+			p, failed := s.plan("fuzz", "", r, attempt)
+			q, failedAgain := s.plan("fuzz", "", r, attempt)
 			if diff := cmp.Diff(p, q, cmp.AllowUnexported(plan{})); diff != "" {
 				t.Fatal(diff)
 			}

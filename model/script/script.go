@@ -20,6 +20,9 @@ type Script struct {
 	Cases    []Case
 	Replies  []Reply // Replies[i] answers a request with i assistant messages
 	Default  *Reply
+	// Recording is instead of replies, cases and a default; and of Model, Window,
+	// MaxOutput and Rates, which are those of the recorded models.
+	Recording *Recording
 }
 
 // Stream says how a reply arrives.

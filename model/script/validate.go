@@ -22,10 +22,18 @@ func (s *Script) Validate() error {
 		return bad("max_output", "negative")
 	case s.Delay < 0:
 		return bad("delay", "negative")
-	case min(s.Rates.Input, s.Rates.Output, s.Rates.CacheRead, s.Rates.CacheWrite5m, s.Rates.CacheWrite1h) < 0:
+	case min(s.Rates.Input, s.Rates.Output, s.Rates.CacheRead, s.Rates.CacheWrite5m, s.Rates.CacheWrite1h,
+		s.Rates.InputAudio, s.Rates.OutputAudio, s.Rates.Searches) < 0:
 		return bad("rates", "an amount is negative")
+	case s.Recording != nil && s.says():
+		return bad("recording", "it stands alone: leave out model, window, max_output, rates, unpriced, replies, cases and default")
+	case s.Recording != nil:
+		if err := s.Stream.validate("stream"); err != nil {
+			return err
+		}
+		return s.Recording.validate("recording")
 	case len(s.Cases) == 0 && len(s.Replies) == 0 && s.Default == nil:
-		return bad("replies", "the script says nothing: give replies, cases or a default")
+		return bad("replies", "the script says nothing: give replies, cases, a default or a recording")
 	}
 	if err := s.Stream.validate("stream"); err != nil {
 		return err
@@ -48,6 +56,12 @@ func (s *Script) Validate() error {
 		return s.Default.validate("default")
 	}
 	return nil
+}
+
+// says reports whether the script has something that a recording has instead.
+func (s *Script) says() bool {
+	return s.Model != "" || s.Window != 0 || s.MaxOutput != 0 || s.Rates != (cairn.Rates{}) || s.Unpriced ||
+		len(s.Cases) > 0 || len(s.Replies) > 0 || s.Default != nil
 }
 
 func (s *Stream) validate(path string) error {
@@ -125,8 +139,8 @@ func (r *Reply) validate(path string) error {
 }
 
 func usageFits(u *cairn.Usage) bool {
-	return u == nil || min(u.Input, u.CacheRead, u.CacheWrite5m, u.CacheWrite1h, u.Output, u.Reasoning) >= 0 &&
-		u.Reasoning <= u.Output
+	return u == nil || min(u.Input, u.CacheRead, u.CacheWrite5m, u.CacheWrite1h, u.Output, u.Reasoning,
+		u.InputAudio, u.OutputAudio, u.Searches) >= 0 && u.Reasoning <= u.Output
 }
 
 func (f *Fail) validate(path string) error {

@@ -77,7 +77,7 @@ func (r *reader) parse(text string) (body ast.Node) {
 		}
 	}
 	if body == nil {
-		r.failToken(nil, "the file is empty: give replies, cases or a default")
+		r.failToken(nil, "the file is empty: give replies, cases, a default or a recording")
 	}
 	return body
 }
