@@ -9,10 +9,10 @@ GOLANGCI_VERSION := v2.15.0
 GOFUMPT_VERSION := v0.12.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint fmt generate race fuzz torture airline bench clean tools
+.PHONY: help build demo test check lint fmt generate race fuzz torture airline conformance local bench clean tools
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 build: ## the binary, into bin/cairn
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/cairn ./cmd/cairn
@@ -47,6 +47,12 @@ torture: ## 2,000 kills; KILLS=n SEED=n to choose
 
 airline: ## the 100 recorded airline trajectories through the runtime, each killed once
 	$(GO) test ./internal/torture -run TestAirline -count=1 -v
+
+conformance: ## the model drivers beside the official SDKs, over all recorded traffic
+	./scripts/conformance
+
+local: ## an agent on a model of this machine (Ollama, llama.cpp, LM Studio, vLLM)
+	$(GO) run ./examples/local-model
 
 bench: ## the figures of docs/benchmarks.md, beside the raw device
 	$(GO) run ./bench $(BENCHFLAGS)

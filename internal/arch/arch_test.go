@@ -50,6 +50,7 @@ var layers = map[string]int{
 	"internal/sim":                 1,
 	"internal/traffic":             11,
 	"internal/aimock":              11,
+	"conformance":                  11,
 	"bench":                        11,
 	"examples":                     11,
 }
@@ -88,7 +89,7 @@ func sources(t *testing.T) []source {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && p != root || d.Name() == "testdata" || d.Name() == "node_modules" || d.Name() == "conformance") {
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && p != root || d.Name() == "testdata" || d.Name() == "node_modules") {
 			return filepath.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(p, ".go") {
