@@ -24,6 +24,7 @@ func (a *app) sendCommand() *cobra.Command {
 	}
 	c.Flags().BoolVar(&interrupt, "interrupt", false, "stop the running calls first; else the message joins after them")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "then show the session, as attach does")
+	c.Flags().StringVar(&a.providers, "providers", "", "with --follow: "+providersHelp)
 	c.Flags().BoolVar(&wait, "wait", false, "with --follow: stay while an ask is open")
 	return c
 }
@@ -39,6 +40,9 @@ func (a *app) send(ctx context.Context, arg, text string, interrupt, follow, wai
 	var id cairn.SessionID
 	var last cairn.Seq
 	err = a.with(ctx, func(ctx context.Context, l *link) error {
+		if follow && a.providers != "" && l.node == nil {
+			return errProviders()
+		}
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		var err error

@@ -11,19 +11,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	_ "modernc.org/sqlite" // the driver that reads the store for its integrity
 
 	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/node"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the data directory, the store and the server",
-		Long:  "doctor looks at the data directory, its file system and free space, the flush of its disk, who holds it,\nwhether a server answers, the integrity of the store and the registered agents. It changes nothing that is recorded.",
+		Long:  "doctor looks at the data directory, its file system and free space, the flush of its disk, who holds it,\nwhether a server answers, the integrity of the store, the registered agents, and which model providers can be\nreached from here. It changes nothing that is recorded.",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
@@ -76,6 +78,9 @@ func (a *app) doctor(ctx context.Context) error {
 	} else {
 		add(dir)
 	}
+	if a.server == "" { // another machine has its own
+		add(a.checkModels(ctx))
+	}
 	server, c := a.checkServer(ctx)
 	add(server)
 	switch {
@@ -84,7 +89,7 @@ func (a *app) doctor(ctx context.Context) error {
 	case server.Health == healthy && !a.fresh():
 		l, err := a.local(ctx, needStore)
 		if err != nil {
-			add(finding{"agents", broken, "the data directory cannot be opened: " + err.Error(), ""})
+			add(finding{"agents", broken, "the data directory cannot be opened: " + message(err), ""})
 			break
 		}
 		add(a.checkAgents(ctx, l.Client))
@@ -301,6 +306,37 @@ func (a *app) checkServer(ctx context.Context) (finding, *client.Client) {
 		return finding{name, warning, fmt.Sprintf("%s answers with version %s", where, oneLine(v.Version, 60)), "this command is " + a.Version}, c
 	}
 	return finding{name, healthy, where + " answers", ""}, c
+}
+
+// checkModels says which providers can be reached with the keys and the
+// environment of this command.
+func (a *app) checkModels(ctx context.Context) finding {
+	const name = "models"
+	found, err := node.OpenProviders(node.ProviderOptions{Dir: a.data, Getenv: a.Getenv})
+	if err != nil {
+		return finding{name, broken, message(err), "nothing runs until it is right: docs/providers.md describes the file"}
+	}
+	var ready, bad []string
+	for _, l := range askAll(ctx, found.All()) {
+		switch l.State {
+		case reachReady, reachNoList:
+			ready = append(ready, l.Name)
+		case reachBadKey, reachRefused, reachAway:
+			bad = append(bad, l.Name+" ("+string(l.State)+")")
+		case reachNoKey, reachDown, reachUnset: // nobody said that it is there
+		}
+	}
+	text := "no provider can be reached"
+	if len(ready) > 0 {
+		text = "ready: " + strings.Join(ready, ", ")
+	}
+	switch {
+	case len(bad) > 0:
+		return finding{name, warning, text + "; not: " + strings.Join(bad, ", "), "cairn models says why"}
+	case len(ready) == 0:
+		return finding{name, healthy, text, "script models need none; cairn models says what others do"}
+	}
+	return finding{name, healthy, text, ""}
 }
 
 func (a *app) checkAgents(ctx context.Context, c *client.Client) finding {

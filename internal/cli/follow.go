@@ -385,7 +385,7 @@ func (f *follower) signal(ctx context.Context, s os.Signal) error {
 		return errLeft
 	case f.interrupted == nil:
 		f.interrupted = time.After(f.app.Grace)
-		f.app.note("leaving; the session stays. Interrupt again now to cancel it.")
+		f.tellAbove("leaving; the session stays. Interrupt again now to cancel it.")
 		return nil
 	}
 	f.interrupted, f.cancelled = nil, true
@@ -394,8 +394,15 @@ func (f *follower) signal(ctx context.Context, s os.Signal) error {
 	if _, err := f.link.Cancel(ctx, f.v.id, "interrupted at the terminal"); err != nil {
 		return err
 	}
-	f.app.note("cancelling…")
+	f.tellAbove("cancelling…")
 	return nil
+}
+
+// tellAbove is a note while the session is shown: above the status line.
+func (f *follower) tellAbove(text string) {
+	if !f.app.json {
+		f.screen.lines(f.app.err.dim(text))
+	}
 }
 
 // readLines reads lines for as long as the process lives: a read of a terminal

@@ -42,6 +42,7 @@ const (
 	settleTime   = 5 * time.Second
 	settlePause  = 50 * time.Millisecond
 	drainTimeout = 10 * time.Second
+	drainSilence = time.Second
 )
 
 // connect finds the node: a server by address, the process that holds the data
@@ -131,11 +132,25 @@ func (l *link) close() error {
 	if !l.paused {
 		ctx, cancel := l.app.interruptible(context.Background())
 		ctx, stop := context.WithTimeout(ctx, drainTimeout)
-		err = l.node.Drain(ctx)
+		err = l.drain(ctx)
 		stop()
 		cancel()
 	}
 	return errors.Join(err, l.node.Close())
+}
+
+// drain lets what is under way finish, and says so when that takes a while: a
+// model may be in the middle of its answer.
+func (l *link) drain(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- l.node.Drain(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(drainSilence):
+	}
+	l.app.note("finishing what is under way, %s at most; an interrupt ends it at once", drainTimeout)
+	return <-done
 }
 
 // carried tells, once, that nobody is there to act on what was delivered.
@@ -144,7 +159,7 @@ func (l *link) carried(s cairn.SessionID) {
 		return
 	}
 	l.noted = true
-	l.app.note("recorded; no server is running: cairn serve, or cairn attach %s, will carry it out", s)
+	l.app.note("recorded; no server is running: %s, or %s, will carry it out", l.app.carrying("serve"), l.app.carrying("attach %s", s))
 }
 
 // with runs a command that looks or delivers over a link. An interrupt ends it.

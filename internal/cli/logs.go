@@ -120,7 +120,7 @@ func (a *app) tailStream(ctx context.Context, l *link, v *view, seq cairn.Seq, s
 		return nil
 	}
 	if l.node != nil {
-		a.note("no server is running: nothing will happen until %s, or %s", a.command("attach %s", v.id), a.command("serve"))
+		a.note("no server is running: nothing will happen until %s, or %s", a.carrying("attach %s", v.id), a.carrying("serve"))
 		return nil
 	}
 	for item, err := range l.Stream(ctx, v.id, seq) {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -91,6 +93,9 @@ func (a *app) models(ctx context.Context, name string, f modelsFlags) error {
 		}
 		f.all = true
 	}
+	if len(all) == 0 && !a.json {
+		a.note("no model providers: env is false, and none is named in %s", cmp.Or(a.providers, filepath.Join(a.data, node.ProvidersFile)))
+	}
 	lines := askAll(ctx, all)
 	if err := interrupted(ctx, ctx.Err()); err != nil {
 		return err
@@ -106,10 +111,28 @@ func (a *app) models(ctx context.Context, name string, f modelsFlags) error {
 		a.printModels(lines, f, found.Table())
 		a.adviseOn(lines, found.Table())
 	}
-	if l := lines[0]; name != "" && l.State != reachReady && l.State != reachNoList {
-		return &exit{exitOf(l.Code), fmt.Errorf("%s: %s", l.State, l.Problem)}
+	if name == "" {
+		return nil
 	}
-	return nil
+	switch l := lines[0]; l.State {
+	case reachReady, reachNoList:
+		return nil
+	case reachDown:
+		return cairn.Errorf(l.Code, "%s is not running at %s: start it, or say where it is (%s): %s", l.Name, l.Host(), whereabouts(l.Provider), l.Problem)
+	default:
+		return cairn.Errorf(l.Code, "%s: %s: %s", l.Name, l.State, l.Problem)
+	}
+}
+
+// whereabouts says where the address of a local server is set.
+func whereabouts(p *node.Provider) string {
+	switch p.Name {
+	case "ollama":
+		return "OLLAMA_HOST"
+	case "llamacpp", "lmstudio", "vllm":
+		return strings.ToUpper(p.Name) + "_URL"
+	}
+	return node.ProvidersFile
 }
 
 func noProvider(name string, all []*node.Provider) error {
@@ -157,7 +180,7 @@ func askProvider(ctx context.Context, p *node.Provider) providerLine {
 // reachOf names what an error says of a provider that was asked.
 func reachOf(p *node.Provider, err error) reach {
 	switch code := cairn.CodeOf(err); {
-	case p.URL == "":
+	case !strings.HasPrefix(p.URL, "http://") && !strings.HasPrefix(p.URL, "https://"):
 		return reachUnset
 	case code == cairn.CodeAuth, code == cairn.CodeDenied:
 		return reachRefused
@@ -299,15 +322,21 @@ func dollars(m cairn.Money) string {
 	return m.String()
 }
 
-// adviseOn says what a person should know or do.
+// adviseOn says what a person should know or do. What is wrong with the one
+// provider that was asked for is the command's error.
 func (a *app) adviseOn(lines []providerLine, prices *price.Table) {
 	ready := false
 	for _, l := range lines {
 		switch l.State {
-		case reachReady, reachNoList:
+		case reachReady:
 			ready = true
-		case reachBadKey, reachRefused, reachAway:
-			a.note("%s: %s", l.Name, oneLine(l.Problem, 300))
+		case reachNoList:
+			ready = true
+			a.note("%s does not say which models it has: %s", l.Name, oneLine(l.Problem, 300))
+		case reachBadKey, reachRefused, reachAway, reachUnset:
+			if len(lines) > 1 {
+				a.note("%s: %s", l.Name, oneLine(l.Problem, 300))
+			}
 		}
 	}
 	if !ready && len(lines) > 1 {

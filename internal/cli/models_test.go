@@ -98,7 +98,7 @@ prices:
 		"claude/claude-sonnet-4-5 200,000 $3.00 $0.30 $15.00 more above 200,000", "claude/claude-sonnet-5-9 ? unpriced",
 		"box/gpt-4o ? free free free local",
 	)
-	has(errs, "wrong:", "prices for a million tokens, of 2026-11-20")
+	has(errs, "wrong:", "prices for a million tokens, of 2026-11-20", "bare does not say which models it has: bare answered HTTP 404")
 
 	out, _ = run(0, "models", "gemini", "--prices")
 	has(out, "from 2027-01-01, announced", "batch")
@@ -107,7 +107,8 @@ prices:
 
 	_, errs = run(77, "models", "later")
 	has(errs, "later")
-	run(77, "models", "wrong")
+	_, errs = run(77, "models", "wrong", "--json")
+	has(errs, `{"error":{"code":"auth","message":"wrong: key refused: `)
 	run(69, "models", "away")
 	_, errs = run(66, "models", "nobody")
 	has(errs, `no model provider is called "nobody"; there is: away, bare`)
@@ -183,5 +184,64 @@ func TestNoModels(t *testing.T) {
 	}
 	if _, err := os.Stat(vars["CAIRN_DATA"]); err == nil {
 		t.Error("looking made the data directory")
+	}
+}
+
+// TestRunUnpriced: a model without a price that reports no usage costs what was
+// reserved, and everybody who looks at the cost is told so.
+func TestRunUnpriced(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, `data: {"model":"new","choices":[{"index":0,"delta":{"role":"assistant","content":"Yes."},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+	}))
+	t.Cleanup(s.Close)
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	for name, text := range map[string]string{
+		"providers.yaml": "env: false\nproviders:\n  ours: {url: " + s.URL + ", priced_as: openai}\n  box: {url: " + s.URL + ", local: true}\n",
+		"dear.md":        "---\nname: dear\nmodel: ours/new\n---\nAnswer.\n",
+		"free.md":        "---\nname: free\nmodel: box/new\n---\nAnswer.\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	vars := map[string]string{"CAIRN_DATA": data, "NO_COLOR": "1"}
+	run := func(args ...string) string {
+		t.Helper()
+		env := outside(func(k string) string { return vars[k] }, args...)
+		var all bytes.Buffer
+		env.Stdout, env.Stderr = &all, &all
+		env.Open = func(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
+			o.Providers = filepath.Join(dir, "providers.yaml")
+			return open(ctx, o)
+		}
+		if code := cli.Run(context.Background(), env); code != 0 {
+			t.Fatalf("%v ended with code %d\n%s", args, code, &all)
+		}
+		return all.String()
+	}
+	has := func(text string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("no %q in\n%s", w, text)
+			}
+		}
+	}
+	out := run("run", filepath.Join(dir, "dear.md"), "--input", "hi")
+	has(out, "usage not reported, $", "(unpriced)", "ours/new has no price, so what was reserved is taken for its cost: give it one under prices in providers.yaml")
+	has(run("usage", "last"), ", of which $", " estimated\n")
+	has(run("show", "last"), ", of which $", " estimated\n")
+	// Nobody counted what is free anyway.
+	out = run("run", filepath.Join(dir, "free.md"), "--input", "hi")
+	has(out, "usage not reported, $0.00\n")
+	if strings.Contains(out, "has no price") {
+		t.Errorf("%s", out)
+	}
+	out = run("usage", "last")
+	if strings.Contains(out, "of which") {
+		t.Errorf("%s", out)
 	}
 }

@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/model"
+	"github.com/cairn-run/cairn/model/script"
+	"github.com/cairn-run/cairn/node"
 )
 
 // watch follows a session, and when the node it was followed at goes away, at
@@ -110,6 +114,7 @@ func (f *follower) tell(out outcomeLine) {
 		if f.quiet && v.err != nil {
 			fmt.Fprintln(a.Stderr, a.err.red("failed:"), f.trace.problem(*v.err))
 		}
+		f.adviseOnFailure()
 	case "waiting":
 		fmt.Fprintf(a.Stderr, "%s waits for %s:\n", v.id, plural(len(v.asks), "answer"))
 		for _, ask := range v.asks {
@@ -118,16 +123,46 @@ func (f *follower) tell(out outcomeLine) {
 				fmt.Fprintf(a.Stderr, "    %s\n", line)
 			}
 		}
-		fmt.Fprintf(a.Stderr, "then %s\n", a.command("attach %s", v.id))
+		if slices.ContainsFunc(v.asks, func(ask cairn.Ask) bool { return ask.Kind == cairn.AskBudget }) {
+			a.note("a model call is reserved at the most it may cost: a smaller params.max_output needs less, and a model\n" +
+				"without a price (cairn models shows prices) is reserved at the highest of its provider")
+		}
+		fmt.Fprintf(a.Stderr, "then %s\n", a.carrying("attach %s", v.id))
 	case "paused":
-		fmt.Fprintf(a.Stderr, "%s is paused: %s, then %s\n", v.id, a.command("resume %s", v.id), a.command("attach %s", v.id))
+		fmt.Fprintf(a.Stderr, "%s is paused: %s, then %s\n", v.id, a.command("resume %s", v.id), a.carrying("attach %s", v.id))
 	case "detached":
 		if f.link.node != nil {
-			fmt.Fprintf(a.Stderr, "left; %s is recorded and stops here: %s, or %s, carries it on\n", v.id, a.command("attach %s", v.id), a.command("serve"))
+			fmt.Fprintf(a.Stderr, "left; %s is recorded and stops here: %s, or %s, carries it on\n", v.id, a.carrying("attach %s", v.id), a.carrying("serve"))
 		} else {
 			fmt.Fprintf(a.Stderr, "left; %s goes on: %s shows it\n", v.id, a.command("attach %s", v.id))
 		}
 	}
+	if provider, _ := model.Split(v.unpriced); provider != "" && provider != script.Provider {
+		a.note("%s has no price, so what was reserved is taken for its cost: give it one under prices in %s", oneLine(v.unpriced, 60), node.ProvidersFile)
+	}
+}
+
+// adviseOnFailure says where to look when a model could not be had.
+func (f *follower) adviseOnFailure() {
+	a, v := f.app, f.v
+	provider, _ := model.Split(v.gaveUp)
+	if v.err == nil || provider == "" || provider == script.Provider || a.server != "" {
+		return
+	}
+	switch v.err.Code {
+	case cairn.CodeAuth, cairn.CodeNotFound, cairn.CodeUnavailable, cairn.CodeTimeout, cairn.CodeCircuitOpen:
+	default:
+		return
+	}
+	from := "" // the server's keys may be others
+	if f.link.node == nil {
+		from = " from here"
+	}
+	again := ""
+	if v.status == cairn.StatusIdle {
+		again = "; then " + a.carrying("send %s TEXT -f", v.id)
+	}
+	a.note("%s says what can be reached%s, and with which key%s", a.carrying("models %s", shellWord(provider)), from, again)
 }
 
 // command is a command line that reaches the same node.
@@ -140,6 +175,16 @@ func (a *app) command(format string, args ...any) string {
 		where = " --data " + shellWord(a.data)
 	}
 	return "cairn" + where + " " + fmt.Sprintf(format, args...)
+}
+
+// carrying is a command line that opens the node itself: it needs the same model
+// providers, or what it carries on has lost its model.
+func (a *app) carrying(format string, args ...any) string {
+	line := a.command(format, args...)
+	if a.providers != "" {
+		line += " --providers " + shellWord(a.providers)
+	}
+	return line
 }
 
 // shellWord quotes a word for a POSIX shell where that is needed.

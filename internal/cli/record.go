@@ -32,6 +32,8 @@ func (a *app) record(path string) (end func(error) error, err error) {
 		if calls > 0 {
 			name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 			a.note("recorded %s in %s: model: script/%s plays them", plural(calls, "model call"), path, name)
+		} else {
+			a.note("no model call was recorded: there is no %s", path)
 		}
 		switch {
 		case failed == nil:

@@ -112,7 +112,7 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 		return a.errServed()
 	}
 	if a.providers != "" && l.node == nil {
-		return usage(errors.New("--providers: the session runs in the server; give the file to cairn serve"))
+		return errProviders()
 	}
 	fl := a.newFollower(l, "", f.wait, f.quiet)
 	defer func() { err = errors.Join(err, fl.link.close()) }()
@@ -130,6 +130,11 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	}
 	fl.v.id = s.ID
 	return fl.outcome(ctx, fl.watch(ctx))
+}
+
+// errProviders: another process calls the models.
+func errProviders() error {
+	return usage(errors.New("--providers: the session runs in the server; give the file to cairn serve"))
 }
 
 // start registers the agent file, if there is one, and starts a session.
@@ -224,6 +229,7 @@ func (a *app) attachCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.attach(c.Context(), args[0], 0, wait, quiet) },
 	}
+	c.Flags().StringVar(&a.providers, "providers", "", providersHelp)
 	c.Flags().BoolVar(&wait, "wait", false, "stay while an ask is open; somebody else answers it")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print no progress, only the answer")
 	return c
@@ -240,6 +246,9 @@ func (a *app) attach(ctx context.Context, arg string, after cairn.Seq, wait, qui
 	l, err := a.connect(soon, needRun)
 	if err != nil {
 		return interrupted(soon, err)
+	}
+	if a.providers != "" && l.node == nil {
+		return errProviders()
 	}
 	f := a.newFollower(l, "", wait, quiet)
 	defer func() { err = errors.Join(err, f.link.close()) }()

@@ -72,7 +72,10 @@ func statusBar(v *view, now time.Time, width int, st style) string {
 		facts = append(facts, fmt.Sprintf("step %d", v.steps))
 	}
 	if n := v.usage.Total(); n > 0 {
-		facts = append(facts, count(n)+" tokens", v.cost.String())
+		facts = append(facts, count(n)+" tokens")
+	}
+	if v.cost > 0 || v.usage.Total() > 0 { // usage may not have been reported
+		facts = append(facts, v.cost.String())
 	}
 	if !v.started.IsZero() {
 		facts = append(facts, wholeSeconds(now.Sub(v.started)))

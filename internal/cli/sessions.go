@@ -177,7 +177,7 @@ func (a *app) show(ctx context.Context, arg string, full bool) error {
 			return err
 		}
 		return a.print(showing{s, used, effects, asks, events}, func(w io.Writer) {
-			printSession(w, s, a.Now(), a.Location, a.out)
+			printSession(w, s, used, a.Now(), a.Location, a.out)
 			if cutOff {
 				fmt.Fprintf(w, "\n%s\n", a.out.dim(fmt.Sprintf("the last %s; %s shows all", plural(len(events), "event"), a.command("logs %s", id))))
 			}
@@ -259,7 +259,7 @@ func timeline(t trace, id cairn.SessionID, events []v1.Event) (lines []string, e
 	return lines, effects, nil
 }
 
-func printSession(w io.Writer, x v1.Session, now time.Time, loc *time.Location, s style) {
+func printSession(w io.Writer, x v1.Session, used v1.SessionUsage, now time.Time, loc *time.Location, s style) {
 	row := func(label, text string) {
 		if text != "" {
 			fmt.Fprintf(w, "%s %s\n", s.dim(fmt.Sprintf("%-9s", label)), text)
@@ -274,7 +274,7 @@ func printSession(w io.Writer, x v1.Session, now time.Time, loc *time.Location, 
 	row("updated", x.Updated.In(loc).Format("2006-01-02 15:04:05"))
 	row("work", fmt.Sprintf("%s, %s, %s, %s", plural(x.Runs, "run"), plural(x.ModelCalls, "model call"), plural(x.ToolCalls, "tool call"), plural(int(x.LastSeq), "event")))
 	row("tokens", tokens(x.Usage))
-	cost := x.Cost.String()
+	cost := x.Cost.String() + ofWhich(used)
 	if x.Reserved > 0 {
 		cost += ", " + x.Reserved.String() + " reserved for calls in flight"
 	}
@@ -329,7 +329,27 @@ func printModels(w io.Writer, u v1.SessionUsage, s style) {
 		t.add(oneLine(m.Model, 60), count(int64(m.Attempts)), count(int64(m.Failed)), count(m.Usage.Prompt()), count(m.Usage.CacheRead), count(m.Usage.Output), m.Cost.String(), estimated)
 	}
 	if len(u.Models) > 1 {
-		t.add("total", "", "", count(u.Usage.Prompt()), count(u.Usage.CacheRead), count(u.Usage.Output), u.Cost.String(), "")
+		estimated := ""
+		if e := estimatedOf(u); e > 0 {
+			estimated = e.String()
+		}
+		t.add("total", "", "", count(u.Usage.Prompt()), count(u.Usage.CacheRead), count(u.Usage.Output), u.Cost.String(), estimated)
 	}
 	t.print(w, s)
+}
+
+// estimatedOf is the part of a session's cost that is not exact.
+func estimatedOf(u v1.SessionUsage) (sum cairn.Money) {
+	for _, m := range u.Models {
+		sum += m.Estimated
+	}
+	return sum
+}
+
+// ofWhich says beside a session's cost how much of it is not exact.
+func ofWhich(u v1.SessionUsage) string {
+	if e := estimatedOf(u); e > 0 {
+		return ", of which " + e.String() + " estimated"
+	}
+	return ""
 }

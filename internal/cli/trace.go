@@ -113,8 +113,12 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 		text = fmt.Sprintf("attempt %d failed: %s; next with %s at %s", d.Attempt, t.problem(d.Error), oneLine(d.Model, 60), d.NextAt.In(t.loc).Format("15:04:05"))
 		return "model", s.yellow(text) + costNote(d.Cost, d.Status)
 	case cairn.ModelCompleted:
-		text = fmt.Sprintf("%s answered in %s: %s, %s", oneLine(d.Answer.Model, 60), took(time.Duration(d.Took)), tokens(d.Answer.Usage), d.Cost)
-		if d.Status != cairn.CostExact && d.Status != "" {
+		used, counted := tokens(d.Answer.Usage), d.Answer.Usage != (cairn.Usage{}) || len(d.Answer.RawUsage) > 0
+		if !counted {
+			used = "usage not reported"
+		}
+		text = fmt.Sprintf("%s answered in %s: %s, %s", oneLine(d.Answer.Model, 60), took(time.Duration(d.Took)), used, d.Cost)
+		if d.Status != cairn.CostExact && d.Status != "" && (counted || d.Cost > 0) { // nothing of a free model is estimated
 			text += " " + s.yellow("("+word(d.Status)+")")
 		}
 		switch d.Answer.Stop {
@@ -172,6 +176,9 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 		text = fmt.Sprintf("%s %s: %s", s.cyan(name), word, oneLine(resultText(&d.Result), t.most))
 		if d.Result.Truncated > 0 {
 			text += s.yellow(fmt.Sprintf(" (%s bytes cut)", count(d.Result.Truncated)))
+		}
+		if seen := d.Result.Shown; seen != nil {
+			text += s.dim(fmt.Sprintf(" (the model sees %s of %s bytes)", count(seen.Head+seen.Tail), count(int64(len(cairn.TextOf(d.Result.Content))))))
 		}
 		return topic, text
 	case cairn.ToolCallFailed:
@@ -321,9 +328,9 @@ func costNote(cost cairn.Money, status cairn.CostStatus) string {
 		return ""
 	}
 	if status != "" && status != cairn.CostExact {
-		return fmt.Sprintf(", %s (%s)", cost, word(status))
+		return fmt.Sprintf("; it cost %s (%s)", cost, word(status))
 	}
-	return ", " + cost.String()
+	return "; it cost " + cost.String()
 }
 
 func quoted(s string) string {

@@ -52,7 +52,7 @@ func history() []cairn.Event {
 	add("eff_b", cairn.ToolCallRequested{Tool: "export", Class: cairn.ClassRead, Args: json.RawMessage(`{}`), Verdict: cairn.VerdictDeny, Rule: "deny: export"})
 	add("eff_b", cairn.ToolCallDenied{Rule: "deny: export", Reason: "not allowed by policy"})
 	add("eff_a", cairn.ToolCallRetried{Attempt: 1, Error: cairn.Error{Code: cairn.CodeTimeout, Message: "no answer in 5s"}, NextAt: at.Add(time.Second)})
-	add("eff_a", cairn.ToolCallCompleted{Attempt: 2, Result: cairn.ToolResult{Content: []cairn.Part{cairn.Text(`{"status":"lost","total":70}`)}, Truncated: 12345}, Took: cairn.Duration(12 * time.Millisecond)})
+	add("eff_a", cairn.ToolCallCompleted{Attempt: 2, Result: cairn.ToolResult{Content: []cairn.Part{cairn.Text(`{"status":"lost","total":70}`)}, Truncated: 12345, Shown: &cairn.Shown{Head: 12, Tail: 8}}, Took: cairn.Duration(12 * time.Millisecond)})
 	add("eff_p", cairn.ToolCallRequested{Tool: "plan", Host: cairn.HostEngine, Args: json.RawMessage(`{"steps":["refund"]}`)})
 	add("eff_p", cairn.PlanUpdated{Plan: json.RawMessage(`{"steps":["refund"]}`)})
 	add("eff_p", cairn.ToolCallCompleted{Attempt: 1, Result: cairn.ToolResult{Content: []cairn.Part{cairn.Text("ok")}}})

@@ -63,7 +63,7 @@ func (a *app) sessionUsage(ctx context.Context, arg string) error {
 			return err
 		}
 		return a.print(u, func(w io.Writer) {
-			fmt.Fprintf(w, "%s: %s, %s, %s, %s\n", u.Session, plural(u.Runs, "run"), plural(u.ModelCalls, "model call"), plural(u.ToolCalls, "tool call"), u.Cost)
+			fmt.Fprintf(w, "%s: %s, %s, %s, %s%s\n", u.Session, plural(u.Runs, "run"), plural(u.ModelCalls, "model call"), plural(u.ToolCalls, "tool call"), u.Cost, ofWhich(u))
 			printModels(w, u, a.out)
 		})
 	})

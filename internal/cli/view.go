@@ -33,6 +33,8 @@ type view struct {
 	outcome string
 	err     *cairn.Error
 	summary *cairn.RunSummary
+	// gaveUp is the model that was given up last, unpriced one without a price.
+	gaveUp, unpriced string
 }
 
 // viewCall is a tool call that was asked for.
@@ -115,6 +117,7 @@ func (v *view) event(e cairn.Event) {
 	case cairn.RunStarted:
 		v.run, v.started, v.digest = e.Run, e.At, d.Digest
 		v.steps, v.toolCalls, v.outcome, v.err, v.answer, v.summary = 0, 0, "", nil, "", nil
+		v.gaveUp, v.unpriced = "", ""
 		v.status = cairn.StatusRunning
 		for id, c := range v.calls {
 			if !c.unknown {
@@ -139,16 +142,19 @@ func (v *view) event(e cairn.Event) {
 		}
 		v.model = &viewModel{id: e.Step, model: d.Model, attempt: max(d.Attempt, 1), since: e.At}
 	case cairn.ModelRetried:
-		v.spend(d.Usage, d.Cost)
+		v.spend(d.Usage, d.Cost, d.Status)
 		v.model = nil
 	case cairn.ModelCompleted:
-		v.spend(d.Answer.Usage, d.Cost)
+		v.spend(d.Answer.Usage, d.Cost, d.Status)
 		v.model = nil
 		if text := cairn.TextOf(d.Answer.Content); text != "" && d.Purpose != cairn.PurposeCompact {
 			v.answer = text
 		}
 	case cairn.ModelFailed:
-		v.spend(d.Usage, d.Cost)
+		v.spend(d.Usage, d.Cost, d.Status)
+		if v.model != nil {
+			v.gaveUp = v.model.model
+		}
 		v.model = nil
 	default:
 		v.toolEvent(e)
@@ -200,9 +206,12 @@ func (v *view) resolved(id cairn.AskID) {
 	}
 }
 
-func (v *view) spend(u cairn.Usage, cost cairn.Money) {
+func (v *view) spend(u cairn.Usage, cost cairn.Money, status cairn.CostStatus) {
 	v.usage = v.usage.Add(u)
 	v.cost += cost
+	if status == cairn.CostUnpriced && v.model != nil {
+		v.unpriced = v.model.model
+	}
 }
 
 func (v *view) end(outcome string, err *cairn.Error, s *cairn.RunSummary, final bool, status cairn.Status) {
