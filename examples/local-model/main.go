@@ -29,7 +29,7 @@ const none = `no model server answers on this machine. Start one of these and tr
   LM Studio   start its server in the Developer tab           (port 1234)
 
 Elsewhere than at its usual port: set OLLAMA_HOST, LLAMACPP_URL or VLLM_URL.
-"cairn models" shows what can be reached.`
+What can be reached is shown by: cairn models`
 
 func main() {
 	o := options{out: os.Stdout, getenv: os.Getenv}

@@ -14,32 +14,34 @@ import (
 
 func (a *app) sendCommand() *cobra.Command {
 	var interrupt, follow, wait bool
+	var attach []string
 	c := &cobra.Command{
 		Use:   "send SESSION|last TEXT|FILE|-",
 		Short: "Send a message: it starts a run, or steers the one that goes on",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.send(c.Context(), args[0], args[1], interrupt, follow, wait)
+			content, err := a.content(args[1], attach)
+			if err != nil {
+				return err
+			}
+			return a.send(c.Context(), args[0], v1.PostMessage{Content: content, Interrupt: interrupt}, follow, wait)
 		},
 	}
 	c.Flags().BoolVar(&interrupt, "interrupt", false, "stop the running calls first; else the message joins after them")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "then show the session, as attach does")
 	c.Flags().StringVar(&a.providers, "providers", "", "with --follow: "+providersHelp)
 	c.Flags().BoolVar(&wait, "wait", false, "with --follow: stay while an ask is open")
+	c.Flags().StringArrayVar(&attach, "attach", nil, attachHelp)
 	return c
 }
 
-func (a *app) send(ctx context.Context, arg, text string, interrupt, follow, wait bool) error {
+func (a *app) send(ctx context.Context, arg string, m v1.PostMessage, follow, wait bool) error {
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
-	text, err := a.readInput(text)
-	if err != nil {
-		return err
-	}
 	var id cairn.SessionID
 	var last cairn.Seq
-	err = a.with(ctx, func(ctx context.Context, l *link) error {
+	err := a.with(ctx, func(ctx context.Context, l *link) error {
 		if follow && a.providers != "" && l.node == nil {
 			return errProviders()
 		}
@@ -54,7 +56,7 @@ func (a *app) send(ctx context.Context, arg, text string, interrupt, follow, wai
 			return err
 		}
 		last = s.LastSeq
-		accepted, err := l.Send(ctx, id, v1.PostMessage{Content: v1.Text(text), Interrupt: interrupt}, client.Key(a.NewKey()))
+		accepted, err := l.Send(ctx, id, m, client.Key(a.NewKey()))
 		if err != nil || follow {
 			return err
 		}

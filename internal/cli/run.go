@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ type runFlags struct {
 	record               string
 	once, wait, detach   bool
 	quiet                bool
-	scripts              []string
+	scripts, attach      []string
 	metadata             map[string]string
 }
 
@@ -49,6 +48,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.input, "input", "i", "", "what the session is asked: text, the name of a file, or - for stdin")
+	fl.StringArrayVar(&f.attach, "attach", nil, attachHelp)
 	fl.StringVar(&f.title, "title", "", "title in lists")
 	fl.StringVar(&f.budget, "budget", "", "most the session may cost, like $0.50; tightens the agent's")
 	fl.BoolVar(&f.once, "once", false, "the session ends with this run")
@@ -70,11 +70,11 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	input, err := a.readInput(f.input)
+	input, err := a.content(f.input, f.attach)
 	if err != nil {
 		return err
 	}
-	create := v1.CreateSession{Agent: name, Input: v1.Text(input), Title: f.title, Once: f.once, Metadata: f.metadata}
+	create := v1.CreateSession{Agent: name, Input: input, Title: f.title, Once: f.once, Metadata: f.metadata}
 	if f.budget != "" {
 		m, err := cairn.ParseMoney(f.budget)
 		if err != nil {
@@ -178,45 +178,6 @@ func readAgentArg(name string) (*config.File, error) {
 		return readAgent(name)
 	}
 	return nil, nil
-}
-
-// maxInput bounds an input, in bytes: with its quoting it has to fit a request.
-const maxInput = 4 << 20
-
-// readInput reads what --input says: "-" is stdin, the name of a file its
-// content, anything else is the text itself.
-func (a *app) readInput(arg string) (string, error) {
-	var r io.Reader
-	switch arg {
-	case "":
-		return "", usage(errors.New("what should the agent do? give --input TEXT, --input FILE or --input -"))
-	case "-":
-		r = a.Stdin
-	default:
-		info, err := os.Stat(arg)
-		if err != nil || !info.Mode().IsRegular() {
-			return arg, nil
-		}
-		f, err := os.Open(arg)
-		if err != nil {
-			return "", err
-		}
-		defer func() { _ = f.Close() }() // it is only read
-		a.note("input: the file %s, %s bytes", arg, count(info.Size()))
-		r = f
-	}
-	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
-	if err != nil {
-		return "", fmt.Errorf("read the input: %w", err)
-	}
-	if len(b) > maxInput {
-		return "", usage(fmt.Errorf("the input has more than %d bytes", maxInput))
-	}
-	text := strings.TrimRight(strings.ToValidUTF8(string(b), "\uFFFD"), "\n")
-	if strings.TrimSpace(text) == "" {
-		return "", usage(errors.New("the input is empty"))
-	}
-	return text, nil
 }
 
 func (a *app) attachCommand() *cobra.Command {
