@@ -3,23 +3,35 @@ package cairn
 import (
 	"encoding/json"
 	"fmt"
+	"unique"
 )
 
 // Secret is a credential in memory. However it is printed, logged or marshalled,
-// it reads [redacted]; only Reveal gives it away.
-type Secret struct{ value string }
+// it reads [redacted]; only Reveal gives it away. The value lies behind a handle,
+// because fmt calls no method of an unexported field and would print what is in it.
+type Secret struct{ value unique.Handle[string] }
 
 // Redacted is what stands where a secret was.
 const Redacted = "[redacted]"
 
 // NewSecret wraps a credential.
-func NewSecret(s string) Secret { return Secret{s} }
+func NewSecret(s string) Secret {
+	if s == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(s)}
+}
 
 // Reveal returns the credential: only for the request that it authenticates.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.Empty() {
+		return ""
+	}
+	return s.value.Value()
+}
 
 // Empty says that there is no credential.
-func (s Secret) Empty() bool { return s.value == "" }
+func (s Secret) Empty() bool { return s == Secret{} }
 
 // String implements fmt.Stringer. A log/slog attribute reads the same.
 func (s Secret) String() string { return Redacted }

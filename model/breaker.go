@@ -50,8 +50,8 @@ type BreakerOptions struct {
 //     cool-down.
 //   - After the cool-down one call is let through. If the model works the circuit
 //     closes, if it cannot now the cool-down begins again, twice as long. Of a call
-//     that says neither, or takes longer than the cool-down, nothing is learnt, and
-//     another is let through.
+//     that says neither nothing is learnt, and another is let through; beside one that
+//     takes longer than the first cool-down, too, and what either says counts.
 //
 // Put it around a [Router], or around a driver behind a [Guard], which make typed
 // failures of silence and of streams that break off.
@@ -110,9 +110,10 @@ type circuit struct {
 	since    time.Time
 	until    time.Time
 	trying   bool // a call was let through after the cool-down
-	// period counts the changes of state: what a call says that began in another
-	// one is old.
+	// period counts the times it opened: what a call says that began in another one is
+	// old. tries counts the calls let through since.
 	period  int
+	tries   int
 	touched time.Time
 	last    *cairn.Error
 }
@@ -121,6 +122,7 @@ type circuit struct {
 type ticket struct {
 	model  string
 	period int
+	try    int
 }
 
 // Info asks the driver.
@@ -217,15 +219,15 @@ func (b *Breaker) enter(model string) (ticket, *cairn.Error) {
 	now := time.Now()
 	c.touched = now
 	if c.opened == 0 {
-		return ticket{model, c.period}, nil
+		return ticket{model: model, period: c.period}, nil
 	}
 	if left := c.until.Sub(now); left > 0 {
 		return ticket{}, c.refusal(model, left)
 	}
 	c.trying = true
-	c.period++
+	c.tries++
 	c.until = now.Add(b.o.CoolDown) // if nothing is heard of the call until then, another is let through
-	return ticket{model, c.period}, nil
+	return ticket{model, c.period, c.tries}, nil
 }
 
 // refusal is what a call gets while the circuit is open.
@@ -264,9 +266,8 @@ func (b *Breaker) leave(t ticket, v verdict) {
 		if c.opened > 0 || c.failures >= b.o.Failures {
 			b.open(t.model, c, now)
 		}
-	case c != nil && c.trying:
+	case c != nil && c.trying && c.tries == t.try:
 		c.trying, c.until = false, now
-		c.period++
 	}
 }
 
@@ -281,7 +282,7 @@ func (b *Breaker) open(model string, c *circuit, now time.Time) {
 	c.opened++
 	wait += wait / 10 / spreadSteps * time.Duration(spread(model, c.opened))
 	wait = min(max(wait, time.Duration(c.last.RetryAfter)), b.o.MaxCoolDown)
-	c.trying = false
+	c.trying, c.tries = false, 0
 	c.period++
 	c.since, c.until = now, now.Add(wait)
 }

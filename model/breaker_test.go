@@ -232,6 +232,28 @@ func TestBreakerLearnsNothing(t *testing.T) {
 	})
 }
 
+// TestBreakerSlow: answers that take longer than the cool-down close the circuit,
+// however many calls wait for it.
+func TestBreakerSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		next := fails(cairn.CodeOverloaded)
+		d := &moods{mood: func(model.Call) player { return next }}
+		b := model.NewBreaker(d, model.BreakerOptions{Failures: 1})
+		_ = attempt(t.Context(), b, "p/m")
+		next = player{{wait: model.DefaultCoolDown * 3 / 2, say: "h"}, {answer: hello}}
+		var all sync.WaitGroup
+		for range 180 {
+			all.Go(func() { _ = attempt(t.Context(), b, "p/m") })
+			rest(t, time.Second)
+		}
+		if s := b.State(); len(s) != 0 {
+			t.Errorf("after minutes of answers: %+v", s)
+		}
+		all.Wait()
+	})
+}
+
 // TestBreakerBurst: calls that were under way when the circuit opened do not make
 // the cool-down longer, and what the provider asks to wait is waited.
 func TestBreakerBurst(t *testing.T) {

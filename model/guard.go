@@ -13,7 +13,12 @@ import (
 
 // Defaults of [GuardOptions].
 const (
-	// DefaultStall is long enough for a reasoning model that thinks in silence.
+	// DefaultFirst is long enough for a model that reasons in silence, for an answer
+	// that comes in one piece, and for a long prompt on a local model without a GPU;
+	// Anthropic's own SDK waits as long
+	// (https://github.com/anthropics/anthropic-sdk-go/blob/main/client.go). Who gives
+	// up such a call sooner pays for it, and asks for the same again.
+	DefaultFirst = 10 * time.Minute
 	DefaultStall = 2 * time.Minute
 	DefaultTotal = 30 * time.Minute
 	// DefaultInfo bounds one Info.
@@ -22,6 +27,9 @@ const (
 
 // GuardOptions bound an attempt. The zero value takes the defaults.
 type GuardOptions struct {
+	// First is how long to wait for the first chunk; default [DefaultFirst], or Stall
+	// if that is given.
+	First time.Duration
 	// Stall is how long to wait for the next chunk; default [DefaultStall].
 	Stall time.Duration
 	// Total is how long the attempt may take, without the time its reader takes;
@@ -48,6 +56,12 @@ type guard struct {
 //
 // A driver has to return when its context ends; the guard waits until it does.
 func Guard(d Driver, o GuardOptions) Driver {
+	if o.First <= 0 {
+		o.First = o.Stall
+	}
+	if o.First <= 0 {
+		o.First = DefaultFirst
+	}
 	if o.Stall <= 0 {
 		o.Stall = DefaultStall
 	}
@@ -79,8 +93,8 @@ func (g *guard) Call(ctx context.Context, c Call) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		w := watch{left: g.o.Total, stall: g.o.Stall, cancel: cancel}
-		w.start()
+		w := watch{left: g.o.Total, cancel: cancel}
+		w.start(g.o.First)
 		defer w.stop()
 		for chunk, err := range g.driver.Call(ctx, c) {
 			w.stop() // what the reader does is not the provider's time
@@ -101,7 +115,7 @@ func (g *guard) Call(ctx context.Context, c Call) iter.Seq2[Chunk, error] {
 					return
 				}
 			}
-			w.start()
+			w.start(g.o.Stall)
 		}
 		yield(Chunk{}, failure(ctx, errCut))
 	}
@@ -114,15 +128,14 @@ var errCut = &cairn.Error{
 // watch cancels an attempt that takes too long. Only the goroutine of the call
 // uses it.
 type watch struct {
-	left, stall time.Duration
-	cancel      context.CancelCauseFunc
-	timer       *time.Timer
-	since       time.Time
+	left   time.Duration
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	since  time.Time
 }
 
-func (w *watch) start() {
-	wait := w.stall
-	why := fmt.Sprintf("the model said nothing for %s", w.stall)
+func (w *watch) start(wait time.Duration) {
+	why := fmt.Sprintf("the model said nothing for %s", wait)
 	if w.left < wait {
 		wait, why = w.left, "the model took longer than a call may take"
 	}

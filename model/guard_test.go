@@ -173,6 +173,33 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardDefaults: a model may think for minutes before it says anything, and not
+// in the midst of an answer.
+func TestGuardDefaults(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		steps player
+		want  outcome
+	}{
+		"thinks first": {player{{wait: 9 * time.Minute, say: "a"}, {answer: hello}}, outcome{Said: "a", Answered: true, Used: -1}},
+		"all at once":  {player{{wait: 9 * time.Minute, answer: hello}}, outcome{Answered: true, Used: -1}},
+		"never begins": {player{{wait: 11 * time.Minute, say: "a"}, {answer: hello}}, outcome{Code: cairn.CodeTimeout, Retry: true, Used: -1}},
+		"stalls": {
+			player{{say: "a"}, {wait: 3 * time.Minute, say: "b"}, {answer: hello}},
+			outcome{Said: "a", Code: cairn.CodeTimeout, Retry: true, Used: -1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				if diff := cmp.Diff(test.want, observe(t.Context(), t, model.Guard(test.steps, model.GuardOptions{}))); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
 // TestGuardEnds ends the context from outside: why it ended is what the failure says.
 func TestGuardEnds(t *testing.T) {
 	t.Parallel()

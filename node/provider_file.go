@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -131,19 +133,20 @@ func fileErrorf(file string, at *token.Position, format string, args ...any) err
 
 // readProviders reads a providers file; nil: there is none and none was asked for.
 func readProviders(path string, asked bool) (*providersFile, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) && !asked {
 		return nil, nil //nolint:nilnil // no file is a good answer
 	}
 	if err != nil {
 		return nil, fmt.Errorf("providers: %w", err)
 	}
-	if info.Size() > maxProvidersFile {
-		return nil, fileErrorf(path, nil, "larger than %d bytes", maxProvidersFile)
-	}
-	data, err := os.ReadFile(path)
+	defer func() { _ = f.Close() }() // nothing was written to it
+	data, err := io.ReadAll(io.LimitReader(f, maxProvidersFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("providers: %w", err)
+	}
+	if len(data) > maxProvidersFile {
+		return nil, fileErrorf(path, nil, "larger than %d bytes", maxProvidersFile)
 	}
 	return parseProviders(path, data)
 }
@@ -232,13 +235,26 @@ func aliased(n ast.Node) *token.Token {
 // leaves the text of the file.
 func yamlError(name string, err error) error {
 	if p, ok := errors.AsType[*placed](err); ok {
-		return fileErrorf(name, p.at.Position, "%s", p.problem)
+		return fileErrorf(name, p.at.Position, "%s", unquoted(p.problem))
 	}
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok || e.GetToken() == nil {
 		return fileErrorf(name, nil, "not YAML")
 	}
-	return fileErrorf(name, e.GetToken().Position, "%s", e.GetMessage())
+	return fileErrorf(name, e.GetToken().Position, "%s", unquoted(e.GetMessage()))
+}
+
+var quoted = regexp.MustCompile(`"[^"]*"`)
+
+// unquoted leaves out what a message quotes, unless it can only be the name of a
+// field.
+func unquoted(message string) string {
+	return quoted.ReplaceAllStringFunc(message, func(s string) string {
+		if fieldName.MatchString(s) {
+			return s
+		}
+		return "(not shown)"
+	})
 }
 
 // locate finds where a path leads, or as far as it leads.
@@ -282,7 +298,14 @@ func pairs(n ast.Node) []*ast.MappingValueNode {
 
 var (
 	providerName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
-	apis         = []string{apiChat, apiResponses, apiMessages, apiGoogle}
+	fieldName    = regexp.MustCompile(`^"[a-z_]{1,20}"$`)
+	// headerName is a token of RFC 9110, 5.6.2.
+	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+	// credentialName and credentialValue are how what belongs under key looks; a short
+	// value, or one of words, is something else.
+	credentialName  = regexp.MustCompile(`(?i)(key|token|secret|auth|authorization|password|cookie|signature|credential)s?$`)
+	credentialValue = regexp.MustCompile(`^((?i:bearer|basic) +)?[!-~]{16,}$`)
+	apis            = []string{apiChat, apiResponses, apiMessages, apiGoogle}
 )
 
 // validate says what is wrong with what was read.
@@ -343,9 +366,21 @@ func (p providerSpec) validate(name string) *pathError {
 			return &pathError{[]any{"key"}, cairn.AsError(err).Message}
 		}
 	}
+	if p.KeyHeader != "" && !headerName.MatchString(p.KeyHeader) {
+		return &pathError{[]any{"key_header"}, "expected the name of a header"}
+	}
 	for _, h := range sortedKeys(p.Headers) {
-		if strings.EqualFold(h, "Authorization") || strings.EqualFold(h, "X-Api-Key") || strings.EqualFold(h, "Api-Key") || strings.EqualFold(h, "X-Goog-Api-Key") {
+		if strings.EqualFold(h, "Authorization") || strings.EqualFold(h, "X-Api-Key") || strings.EqualFold(h, "Api-Key") || strings.EqualFold(h, "X-Goog-Api-Key") ||
+			credentialName.MatchString(h) && credentialValue.MatchString(p.Headers[h]) {
 			return &pathError{[]any{"headers", h}, "a credential belongs under key, as a reference; key_header names its header"}
+		}
+		if !headerName.MatchString(h) || strings.ContainsFunc(p.Headers[h], unicode.IsControl) {
+			return &pathError{[]any{"headers", h}, "expected the name of a header, and a value of one line"}
+		}
+	}
+	for _, q := range sortedKeys(p.Query) {
+		if credentialName.MatchString(q) && credentialValue.MatchString(p.Query[q]) {
+			return &pathError{[]any{"query", q}, "a credential belongs under key, as a reference; key_header names its header"}
 		}
 	}
 	return nil

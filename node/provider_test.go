@@ -94,6 +94,35 @@ func TestBuiltInProviders(t *testing.T) {
 	}
 }
 
+// TestURLShown: what an address in the environment holds beside the address is sent,
+// and not shown.
+func TestURLShown(t *testing.T) {
+	t.Parallel()
+	var asked string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		user, pass, _ := r.BasicAuth()
+		asked = user + ":" + pass + " " + r.URL.RawQuery
+	}))
+	t.Cleanup(s.Close)
+	for address, want := range map[string]string{
+		strings.Replace(s.URL, "://", "://me:hidden@", 1) + "/v1?code=hidden": s.URL + "/v1",
+		"https://hidden@\t": "(not a URL)",
+	} {
+		p := one(t, providers(t, "", variables("VLLM_URL", address)), "vllm")
+		_, err := p.Models(t.Context())
+		b, bad := json.Marshal(p)
+		if bad != nil || err == nil || strings.Contains(string(b)+p.Host()+err.Error(), "hidden") {
+			t.Errorf("%s, %v, %v", b, bad, err)
+		}
+		if p.URL != want {
+			t.Errorf("%s, want %s", p.URL, want)
+		}
+	}
+	if asked != "me:hidden code=hidden" {
+		t.Errorf("asked with %s", asked)
+	}
+}
+
 // TestNoKey: a provider without a key is there, and a call says which variable to
 // set. A key that is stored later is used without a restart.
 func TestNoKey(t *testing.T) {
@@ -271,6 +300,14 @@ func TestProvidersFileErrors(t *testing.T) {
 		{"providers:\n  anthropic: {extra: {a: 1}}", ":2:3: cap and extra are for chat"},
 		{"providers:\n  groq: {cap: tokens}", ":2:10: expected max_tokens"},
 		{"providers:\n  groq: {extra: {a: .nan}}", ":2:10: expected what JSON can hold"},
+		{"providers:\n  work:\n    " + key + ": env:A", ":3:5: unknown field (not shown)"},
+		{"providers:\n  work:\n    headers:\n      " + key + ": a\n      " + key + ": b", ":5:7: mapping key (not shown) already"},
+		{"prices:\n  - {provider: a, model: b, input: $" + key + ", output: $1}", ":2:36: money (not shown)"},
+		{"providers:\n  groq:\n    headers:\n      Helicone-Auth: Bearer " + key + "abc", ":4:7: a credential belongs under key"},
+		{"providers:\n  groq:\n    query: {subscription-key: " + key + "abc}", ":3:13: a credential belongs under key"},
+		{"providers:\n  groq: {key_header: 'X " + key + "'}", ":2:10: expected the name of a header"},
+		{"providers:\n  groq: {headers: {'X " + key + "': a}}", ":2:20: expected the name of a header"},
+		{"providers:\n  groq: {headers: {X-A: \"a\\r\\nX-B: b\"}}", ":2:20: expected the name of a header, and a value of one line"},
 		{"prices: &a []\nenv: *a", ":1:9: anchors"},
 		{"env: true\n---\nenv: false", ":3:4: a second YAML document"},
 		{strings.Repeat("[", 100), "nested more than 32 deep"},
@@ -287,6 +324,11 @@ func TestProvidersFileErrors(t *testing.T) {
 	}
 	if _, err := OpenProviders(ProviderOptions{File: filepath.Join(t.TempDir(), "none.yaml"), Getenv: variables()}); err == nil {
 		t.Error("a file that was asked for is not there: no error")
+	}
+	for _, fine := range []string{"{X-Token-Limit: '5'}", "{X-Auth: team blue or green}", "{X-Team-Key: blue}"} {
+		if _, err := parseProviders("x", []byte("providers: {groq: {headers: "+fine+"}}")); err != nil {
+			t.Errorf("%s: %v", fine, err)
+		}
 	}
 	for _, empty := range []string{"", "# nothing\n", "---\n", "env: true\n"} {
 		if _, err := parseProviders("x", []byte(empty)); err != nil {

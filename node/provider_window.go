@@ -91,7 +91,7 @@ func (l *localWindows) window(ctx context.Context, name string) int64 {
 
 func (l *localWindows) ask(ctx context.Context, name string) int64 {
 	if l.provider.known.name == ollama {
-		tokens, err := openai.OllamaWindow(ctx, l.provider.URL, name)
+		tokens, err := openai.OllamaWindow(ctx, l.provider.url, name)
 		if err != nil {
 			return 0 // the call itself will say what is wrong
 		}

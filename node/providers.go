@@ -54,8 +54,8 @@ type Providers struct {
 type Provider struct {
 	Name string `json:"name"`
 	API  string `json:"api"` // chat, responses, messages or google
-	// URL is where it is reached; empty: it is not known yet, and the provider cannot
-	// be used.
+	// URL is where it is reached, without a user and a query, which may be credentials;
+	// empty: it is not known yet, and the provider cannot be used.
 	URL   string `json:"url,omitzero"`
 	Local bool   `json:"local,omitzero"` // its models are free
 	// From says who named it: "built in", or the path of a file.
@@ -64,6 +64,7 @@ type Provider struct {
 	// it needs none.
 	Keys []string `json:"keys,omitempty"`
 
+	url    string // with all that the environment gave
 	known  known
 	vault  *vault.Vault
 	now    func() time.Time
@@ -146,6 +147,7 @@ func (p *Providers) add(o ProviderOptions, k known, spec providerSpec, named boo
 	if spec.API != "" {
 		one.API = spec.API
 	}
+	one.url, one.URL = one.URL, shown(one.URL)
 	switch {
 	case spec.Key != "":
 		one.Keys = []string{spec.Key}
@@ -160,7 +162,7 @@ func (p *Providers) add(o ProviderOptions, k known, spec providerSpec, named boo
 		}
 	}
 	e := wire.Endpoint{
-		Name: one.Name, URL: one.URL, KeyHeader: k.keyHeader, Header: maps.Clone(spec.Headers), Query: spec.Query, Client: o.Client,
+		Name: one.Name, URL: one.url, KeyHeader: k.keyHeader, Header: maps.Clone(spec.Headers), Query: spec.Query, Client: o.Client,
 	}
 	if spec.KeyHeader != "" {
 		e.KeyHeader = spec.KeyHeader
@@ -181,6 +183,20 @@ func (p *Providers) add(o ProviderOptions, k known, spec providerSpec, named boo
 	}
 	one.driver = price.Wrap(one.Name, newDriver(one, e, &spec), p.table)
 	p.all = append(p.all, one)
+}
+
+// shown is a URL without what may be a credential. What is no URL is not shown, for
+// the same reason; calls say what is wrong with it.
+func shown(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return "(not a URL)"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // storedKey is where cairn keys set NAME puts a key.

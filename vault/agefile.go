@@ -190,31 +190,28 @@ func (v *Vault) identities() ([]age.Identity, error) {
 	return ids, nil
 }
 
-// makeIdentity writes a new identity, unless there is one.
+// makeIdentity writes a new identity as a whole, unless there is one.
 func (v *Vault) makeIdentity() error {
 	path := v.identityPath()
 	if path == "" || v.o.Getenv(identityEnv) != "" {
 		return nil // who names a file has to bring it
 	}
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	lock, err := lockFile(path)
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // another process was faster; what else is wrong is seen when it is read
+	}
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(v.o.Dir, 0o700); err != nil {
-		return fileError(err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return fileError(err)
-	}
-	_, err = fmt.Fprintf(f, "# public key: %s\n%s\n", id.Recipient(), id)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fileError(errors.Join(err, os.Remove(path)))
-	}
-	return nil
+	return lock.replace(fmt.Appendf(nil, "# public key: %s\n%s\n", id.Recipient(), id))
 }
 
 // recipients are those that the identities open files for.
@@ -240,6 +237,9 @@ func (v *Vault) edit(file string, change func(*entries) error) (err error) {
 	path, err := v.path(file)
 	if err != nil {
 		return err
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // or the link would be replaced, and what it leads to would stay as it is
 	}
 	v.writing.Lock()
 	defer v.writing.Unlock()

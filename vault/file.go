@@ -11,8 +11,11 @@ import (
 	"github.com/cairn-run/cairn"
 )
 
-// readFile reads a small file.
+// readFile reads a small file. A pipe would keep the reader waiting.
 func readFile(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -390,6 +390,67 @@ func TestFilesAreTheOwnersAlone(t *testing.T) {
 	}
 }
 
+// TestFirstAtOnce: of processes that store the first keys at the same time, each
+// stores its own or says that another one writes.
+func TestFirstAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		dir := t.TempDir()
+		stored := make([]bool, 4)
+		var all sync.WaitGroup
+		for i := range stored {
+			all.Go(func() {
+				v := vault.Open(vault.Options{Dir: dir, Getenv: env(), Keyring: &memory{}})
+				err := v.Set(t.Context(), ref(t, fmt.Sprintf("age:keys.age#K%d", i)), cairn.NewSecret("x"))
+				stored[i] = err == nil
+				if err != nil && cairn.CodeOf(err) != cairn.CodeConflict {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		v := vault.Open(vault.Options{Dir: dir, Getenv: env(), Keyring: &memory{}})
+		for i, ok := range stored {
+			if _, err := v.Resolve(t.Context(), fmt.Sprintf("age:keys.age#K%d", i)); ok && err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestFilesElsewhere: a link stays a link, and what it leads to is changed; what is
+// no file is not waited for.
+func TestFilesElsewhere(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		return
+	}
+	dir, other := t.TempDir(), filepath.Join(t.TempDir(), "shared.age")
+	v := vault.Open(vault.Options{Dir: dir, Getenv: env(), Keyring: &memory{}})
+	link := filepath.Join(dir, vault.DefaultFile)
+	for _, value := range []string{"one", "two"} {
+		if err := v.Set(t.Context(), ref(t, "age:keys.age#K"), cairn.NewSecret(value)); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []string{"age:keys.age#K", "age:" + other + "#K"} {
+			if got, err := v.Resolve(t.Context(), r); value == "two" && got.Reveal() != value {
+				t.Errorf("%s: %q, %v", r, got.Reveal(), err)
+			}
+		}
+		if value == "one" {
+			if err := errors.Join(os.Rename(link, other), os.Symlink(other, link)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link is %v, %v", info.Mode(), err)
+	}
+	if _, err := v.Resolve(t.Context(), "age:/dev/zero#K"); cairn.CodeOf(err) != cairn.CodeAuth || !strings.Contains(err.Error(), "is not a file") {
+		t.Error(err)
+	}
+}
+
 // TestNoSecretInErrors: whatever stands where a reference belongs is not repeated.
 func TestNoSecretInErrors(t *testing.T) {
 	t.Parallel()

@@ -9,15 +9,20 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cairn-run/cairn"
 )
 
-// maxErrorBody bounds what is read of an error, in bytes.
-const maxErrorBody = 1 << 20
+// maxErrorBody and errorTime bound what is read of an error, in bytes and in time.
+const (
+	maxErrorBody = 1 << 20
+	errorTime    = 2 * time.Second
+)
 
 // Endpoint is where a provider is reached. It is safe for concurrent use.
 type Endpoint struct {
@@ -41,18 +46,32 @@ type Endpoint struct {
 }
 
 // defaultClient bounds connecting; how long an answer may take is the caller's
-// to say, through the context.
+// to say, through the context. A connection over which nothing comes back, pings
+// included, is closed: what is sent on it later would wait for the caller's bound.
 var defaultClient = &http.Client{
 	Transport: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          256,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: time.Second,
+		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: proxyAnswered,
+		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    10 * time.Second,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    64,
+		IdleConnTimeout:        90 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	},
+}
+
+// proxyAnswered types the refusal of a proxy: net/http keeps its status text only.
+func proxyAnswered(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &cairn.Error{
+		Code: cairn.CodeUnavailable, Retryable: resp.StatusCode >= 500, NotDone: true,
+		Message: fmt.Sprintf("the proxy (HTTPS_PROXY) answered HTTP %d and did not connect", resp.StatusCode),
+	}
 }
 
 // stay does not follow a redirect: the credential would go along.
@@ -99,15 +118,24 @@ func (e *Endpoint) do(ctx context.Context, method, path string, body io.Reader) 
 		client = *e.Client
 	}
 	client.CheckRedirect = stay
-	resp, err := client.Do(req)
+	// A request that never had a connection was not sent: nothing was bought. Only
+	// net/http's own transport says so for certain.
+	var sent atomic.Bool
+	if _, ok := client.Transport.(*http.Transport); !ok {
+		sent.Store(true)
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	resp, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err // the URL may hold a credential
 		}
-		return nil, e.unreachable(err)
+		return nil, unquoted(e.unreachable(err, sent.Load()), key)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		defer func() { _ = resp.Body.Close() }()
+		stop := time.AfterFunc(errorTime, func() { _ = resp.Body.Close() })
+		defer stop.Stop()
 		said, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // what came of it says enough
 		return nil, scrub(Classify(e.Name, resp.StatusCode, resp.Header, said), key)
 	}
@@ -173,20 +201,42 @@ func (e *Endpoint) badURL() *cairn.Error {
 	}
 }
 
-// unreachable types what model.AsFailure does not know: TLS, and a broken
-// connection in the words of HTTP.
-func (e *Endpoint) unreachable(err error) error {
-	if known(err) {
+// unreachable types what model.AsFailure does not know: TLS, a proxy, a broken
+// connection in the words of HTTP, and that a request was not sent.
+func (e *Endpoint) unreachable(err error, sent bool) error {
+	if sent && known(err) {
 		return err
 	}
 	out := &cairn.Error{Code: cairn.CodeCut, Retryable: true, Message: "the connection to " + e.Name + " broke", Err: err}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		out.Code, out.Retryable, out.NotDone = cairn.CodeUnavailable, false, true
-		out.Message = "the certificate of " + e.Name + " is not one that this machine trusts"
+	if sent {
+		return out
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "HTTP response to HTTPS client") {
-		out.Code, out.Retryable, out.NotDone = cairn.CodeUnavailable, false, true
-		out.Message = e.Name + " does not speak TLS at its URL: write http://, or another port"
+	out.Code, out.NotDone, out.Message = cairn.CodeUnavailable, true, e.Name+" cannot be reached"
+	_, alert := errors.AsType[tls.AlertError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	typed, isTyped := errors.AsType[*cairn.Error](err)
+	op, isOp := errors.AsType[*net.OpError](err)
+	n, isNet := errors.AsType[net.Error](err)
+	switch {
+	case isTyped: // the proxy's, or why the context ended
+		other := *typed
+		other.NotDone = true
+		return &other
+	case errors.Is(err, context.Canceled):
+		out.Code, out.Retryable, out.Message = cairn.CodeCancelled, false, "the model call was stopped"
+	case isNet && n.Timeout(): // a deadline is one, too
+		out.Code, out.Message = cairn.CodeTimeout, e.Name+" did not take a connection in time"
+	case certificate:
+		out.Retryable, out.Message = false, "the certificate of "+e.Name+" is not one that this machine trusts"
+	case record, strings.Contains(err.Error(), "HTTP response to HTTPS client"):
+		out.Retryable, out.Message = false, e.Name+" does not speak TLS at its URL: write http://, or another port"
+	case alert:
+		out.Message = e.Name + " does not agree to a TLS connection"
+	case isOp && op.Op == "proxyconnect":
+		out.Message = "the proxy on the way to " + e.Name + " (HTTPS_PROXY) cannot be reached"
+	case strings.HasPrefix(err.Error(), "net/http: invalid header field"):
+		out.Code, out.Retryable, out.Message = cairn.CodeInvalid, false, "a header of model provider "+e.Name+" has a name or a value that HTTP does not allow"
 	}
 	return out
 }

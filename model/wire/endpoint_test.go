@@ -174,7 +174,8 @@ func TestKinds(t *testing.T) {
 		"event first":    {"text/plain", "event: x\ndata: a\n\n", true},
 		"comment first":  {"application/octet-stream", ": hi\n\ndata: a\n\n", true},
 		"json unnamed":   {"text/plain", "{}", false},
-		"page":           {"text/html", "<html>", false},
+		"stream as JSON": {"application/json", "data: a\n\n", true},
+		"JSON as stream": {"text/event-stream", `{"error":"no"}`, false},
 		"nothing":        {"text/plain", "", false},
 	}
 	for name, test := range tests {
@@ -209,6 +210,36 @@ func TestKinds(t *testing.T) {
 				t.Errorf("%q, %v", b, err)
 			}
 		})
+	}
+}
+
+// TestPage: a web page, whatever it calls itself, is a wrong URL or a login.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"text/html; charset=utf-8", "text/event-stream", "application/json", ""} {
+		e := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = io.WriteString(w, "<!doctype html>")
+		})
+		_, err := e.Post(t.Context(), "/x", nil)
+		if f := model.AsFailure(err); f.Err.Code != cairn.CodeCut || !strings.Contains(f.Err.Message, "web page") {
+			t.Errorf("%q: %+v", kind, f.Err)
+		}
+	}
+}
+
+// TestErrorStays: an error whose body does not end is told all the same.
+func TestErrorStays(t *testing.T) {
+	t.Parallel()
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, "slower")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	_, err := e.Post(t.Context(), "/x", []byte(`{}`)) // returns, or the test does not end
+	if f := model.AsFailure(err); f.Err.Code != cairn.CodeRateLimited || !strings.Contains(f.Err.Message, "slower") {
+		t.Errorf("%+v", f.Err)
 	}
 }
 
@@ -314,14 +345,117 @@ func TestUnreachable(t *testing.T) {
 		},
 		"a line in the key": {&Endpoint{Name: "acme", URL: closed.URL, Key: keyOf("sk-secret\n")}, cairn.Error{Code: cairn.CodeAuth, NotDone: true}},
 	}
+	// What stops a request before it is sent costs nothing.
+	with := func(transport *http.Transport, change func(*Endpoint)) *Endpoint {
+		e := &Endpoint{Name: "acme", URL: "https://acme.example", Key: keyOf("sk-secret-secret"), Client: &http.Client{Transport: transport}}
+		if change != nil {
+			change(e)
+		}
+		return e
+	}
+	proxy := func(at string) *http.Transport {
+		return &http.Transport{
+			Proxy:                  func(*http.Request) (*url.URL, error) { return url.Parse(at) },
+			OnProxyConnectResponse: proxyAnswered,
+		}
+	}
+	refusing := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
+	deaf := listenAny(t) // hangs up when TLS begins
+	go func() {
+		for {
+			c, err := deaf.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = deaf.Close() })
+	for name, test := range map[string]struct {
+		e    *Endpoint
+		want cairn.Error
+	}{
+		"no proxy":      {with(proxy(closed.URL), nil), cairn.Error{Code: cairn.CodeUnavailable, NotDone: true, Retryable: true}},
+		"proxy refuses": {with(proxy(refusing.URL), nil), cairn.Error{Code: cairn.CodeUnavailable, NotDone: true}},
+		"TLS hangs up": {
+			with(&http.Transport{}, func(e *Endpoint) { e.URL = "https://" + deaf.Addr().String() }),
+			cairn.Error{Code: cairn.CodeUnavailable, NotDone: true, Retryable: true},
+		},
+		"header's name":   {with(&http.Transport{}, func(e *Endpoint) { e.KeyHeader = "X Key:" }), cairn.Error{Code: cairn.CodeInvalid, NotDone: true}},
+		"header's value":  {with(&http.Transport{}, func(e *Endpoint) { e.Header = map[string]string{"X-A": "b\r\nX-C: d"} }), cairn.Error{Code: cairn.CodeInvalid, NotDone: true}},
+		"quoting a key":   {quoting(t, "HTTP/1.1 200 OK\r\nBearer sk-secret-secret\r\n\r\n"), cairn.Error{Code: cairn.CodeCut, Retryable: true}},
+		"quoting a piece": {quoting(t, "HTTP/1.1 SECRET-SECRET\r\n\r\n"), cairn.Error{Code: cairn.CodeCut, Retryable: true}},
+	} {
+		tests[name] = test
+	}
 	for name, test := range tests {
 		_, err := test.e.Post(t.Context(), "/x", []byte(`{}`))
 		e := model.AsFailure(err).Err
 		if got := (cairn.Error{Code: e.Code, Retryable: e.Retryable, NotDone: e.NotDone}); got != test.want {
 			t.Errorf("%s: %+v, want %+v: %v", name, got, test.want, err)
 		}
-		if strings.Contains(err.Error(), "sk-secret") {
+		if said := strings.ToLower(err.Error()); strings.Contains(said, "sk-secret") || strings.Contains(said, "secret-secret") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// quoting answers with bytes that are no HTTP and quote the key.
+func quoting(t *testing.T, answer string) *Endpoint {
+	t.Helper()
+	e := raw(t, answer)
+	e.Key = keyOf("sk-secret-secret")
+	return e
+}
+
+// TestCancelBefore: a call that ends while there is no connection yet bought nothing,
+// and the reason that others read is not changed.
+func TestCancelBefore(t *testing.T) {
+	t.Parallel()
+	reason := &cairn.Error{Code: cairn.CodeInterrupted, Message: "sk-secret-secret"}
+	for name, cause := range map[string]error{"cancelled": nil, "interrupted": reason} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		begun := make(chan struct{})
+		e := &Endpoint{Name: "acme", URL: "http://acme.example", Key: keyOf("sk-secret-secret"), Client: &http.Client{Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				close(begun)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		}}}
+		go func() { <-begun; cancel(cause) }()
+		_, err := e.Post(ctx, "/x", []byte(`{}`))
+		if f := model.AsFailure(err); !f.Err.NotDone || f.Err.Retryable || f.Err.Code != cairn.CodeCancelled && f.Err.Code != cairn.CodeInterrupted {
+			t.Errorf("%s: %+v", name, f.Err)
+		}
+	}
+	if reason.NotDone || reason.Message != "sk-secret-secret" {
+		t.Errorf("the reason was changed: %+v", reason)
+	}
+}
+
+// endless says the same for ever.
+type endless struct{ say string }
+
+func (e endless) Read(p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		n += copy(p[n:], e.say)
+	}
+	return n, nil
+}
+
+// TestBounded: a stream without an end, of events, comments or blank lines, is given
+// up, and does not look like one that is over.
+func TestBounded(t *testing.T) {
+	t.Parallel()
+	for _, say := range []string{"data: x\n\n", ": x\n", "\n"} {
+		var last error
+		for _, err := range Events(&bounded{endless{say}, 1 << 20}) {
+			last = err
+		}
+		if cairn.CodeOf(last) != cairn.CodeCut {
+			t.Errorf("%q: ended with %v", say, last)
 		}
 	}
 }

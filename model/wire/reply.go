@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// MaxBody bounds an answer that is not a stream, in bytes.
+	// MaxBody bounds an answer, and all that a stream says, in bytes.
 	MaxBody = 256 << 20
 	// maxRest and restTime bound what is read after the end of an answer, in bytes
 	// and in time.
@@ -31,32 +31,40 @@ type Reply struct {
 	name   string
 }
 
-// newReply finds out what a reply holds. A server that names neither of the two
-// types is judged by its first byte.
+// newReply finds out what a reply holds: its first byte says more than its type,
+// because servers send an error as JSON where a stream was begun, and streams under
+// other types. A web page is no answer: the URL is that of a site, or of a login on
+// the way.
 func newReply(name string, key cairn.Secret, resp *http.Response) (*Reply, error) {
-	r := &Reply{Header: resp.Header, body: resp.Body, read: resp.Body, key: key, name: name}
+	b := bufio.NewReader(resp.Body)
+	r := &Reply{Header: resp.Header, body: resp.Body, read: b, key: key, name: name}
+	first, err := b.Peek(1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		_ = resp.Body.Close()
+		return nil, r.broken(err)
+	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	switch kind {
-	case "text/event-stream":
+	r.Stream = kind == "text/event-stream"
+	switch string(first) {
+	case "d", "e", "i", "r", ":": // data, event, id, retry, a comment
 		r.Stream = true
-	case "application/json":
-	default:
-		b := bufio.NewReader(resp.Body)
-		r.read = b
-		first, err := b.Peek(1)
-		if err != nil && !errors.Is(err, io.EOF) {
-			_ = resp.Body.Close()
-			return nil, r.broken(err)
+	case "{", "[":
+		r.Stream = false
+	case "<":
+		_ = resp.Body.Close()
+		return nil, &cairn.Error{
+			Code: cairn.CodeCut, Retryable: true,
+			Message: name + " answered with a web page: its URL is not that of the API, or a proxy or a login stands between",
 		}
-		r.Stream = len(first) > 0 && (first[0] == 'd' || first[0] == 'e' || first[0] == ':') // data, event, a comment
 	}
 	return r, nil
 }
 
-// Events reads the reply as a stream; see the function [Events].
+// Events reads the reply as a stream; see the function [Events]. CodeCut, too: the
+// stream is larger than [MaxBody].
 func (r *Reply) Events() iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for e, err := range Events(r.read) {
+		for e, err := range Events(&bounded{r.read, MaxBody}) {
 			if err != nil {
 				err = r.broken(err)
 			}
@@ -85,7 +93,23 @@ func (r *Reply) broken(err error) error {
 	if known(err) {
 		return err
 	}
-	return &cairn.Error{Code: cairn.CodeCut, Retryable: true, Message: "the answer of " + r.name + " broke off", Err: err}
+	return scrub(&cairn.Error{Code: cairn.CodeCut, Retryable: true, Message: "the answer of " + r.name + " broke off", Err: err}, r.key)
+}
+
+// bounded fails after so many bytes: what is left out must not look like an end.
+type bounded struct {
+	io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTooLarge
+	}
+	n, err := b.Reader.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // Failed types an error that the provider reports inside a reply it had accepted:

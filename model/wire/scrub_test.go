@@ -1,6 +1,12 @@
 package wire
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"html"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -8,6 +14,30 @@ import (
 
 	"github.com/cairn-run/cairn"
 )
+
+// TestForms: a key is known in every form in which it may be quoted, in the cause
+// of an error, too, which stands in logs.
+func TestForms(t *testing.T) {
+	t.Parallel()
+	const key = `sk-proj-AbCd+Ef/Gh==IjKl"Mn\Op12`
+	for name, quoted := range map[string]string{
+		"as it is": key, "upper case": strings.ToUpper(key), "lower case": strings.ToLower(key),
+		"query": url.QueryEscape(key), "path": url.PathEscape(key), "HTML": html.EscapeString(key), "hex": hex.EncodeToString([]byte(key)),
+		"JSON": strconv.Quote(key), "JSON of PHP": strings.ReplaceAll(strconv.Quote(key), "/", `\/`),
+		"base64": base64.StdEncoding.EncodeToString([]byte(key)), "base64 of URLs": base64.RawURLEncoding.EncodeToString([]byte(key)),
+		"base64, one on": base64.StdEncoding.EncodeToString([]byte("u" + key)), "base64, two on": base64.StdEncoding.EncodeToString([]byte("u:" + key)),
+		"basic": base64.StdEncoding.EncodeToString([]byte("user:" + key + ":x")),
+	} {
+		got := scrub(&cairn.Error{Message: "<" + quoted + ">", Err: errors.New(quoted)}, cairn.NewSecret(key))
+		// What is left is less than a piece, and what stood beside it.
+		if rest := strings.ReplaceAll(got.Message, cairn.Redacted, ""); len(rest) > 2+piece+2 {
+			t.Errorf("%s: %s", name, got.Message)
+		}
+		if rest := strings.ReplaceAll(got.Err.Error(), cairn.Redacted, ""); len(rest) > piece+2 {
+			t.Errorf("%s: %s", name, got.Err)
+		}
+	}
+}
 
 func TestScrub(t *testing.T) {
 	t.Parallel()
