@@ -73,14 +73,11 @@ func (p *planner) failedCost(d cairn.ModelOutcome, err *cairn.Error) bill {
 	}
 	b := p.priced(*d.Usage, "")
 	b.raw = d.RawUsage
-	switch err.Code {
-	case cairn.CodeCut, cairn.CodeTimeout, cairn.CodeCancelled, cairn.CodeInterrupted, cairn.CodeUnavailable, cairn.CodeInternal:
-		// What it went on to say after its last account is billed too: up to the cap.
-		if b.status != cairn.CostUnpriced {
-			most := *d.Usage
-			most.Output = max(most.Output, m.Out)
-			b.cost, b.status = max(b.cost, min(m.Reserved, p.priced(most, "").cost)), cairn.CostEstimated
-		}
+	if err.Code != cairn.CodeRefused && !err.NotDone && b.status != cairn.CostUnpriced {
+		// It broke off. What it went on to say after its last account is billed too: up to the cap.
+		most := *d.Usage
+		most.Output = max(most.Output, m.Out)
+		b.cost, b.status = max(b.cost, min(m.Reserved, p.priced(most, "").cost)), cairn.CostEstimated
 	}
 	return b
 }
@@ -99,8 +96,18 @@ func cacheBroken(info *cairn.ModelInfo, m *ModelCall, last cairn.Manifest, lastM
 		return b
 	}
 	if row, ok := info.Price(m.At, d.Answer.Service); ok {
-		if r := row.RatesFor(u.Prompt()); r.CacheRead > 0 && r.Input > r.CacheRead {
-			b.Cost = cairn.Rates{Input: r.Input - r.CacheRead}.Cost(cairn.Usage{Input: b.Tokens})
+		// The tokens are the first of the request: those written to the cache come before those that were not.
+		var paid cairn.Usage
+		left := b.Tokens
+		for _, bucket := range []struct {
+			to   *int64
+			have int64
+		}{{&paid.CacheWrite1h, u.CacheWrite1h}, {&paid.CacheWrite5m, u.CacheWrite5m}, {&paid.Input, u.Input}} {
+			*bucket.to = min(left, bucket.have)
+			left -= *bucket.to
+		}
+		if r := row.RatesFor(u.Prompt()); r.CacheRead > 0 {
+			b.Cost = max(0, r.Cost(paid)-r.Cost(cairn.Usage{CacheRead: b.Tokens - left}))
 		}
 	}
 	return b

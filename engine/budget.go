@@ -52,7 +52,15 @@ func (p *planner) afford(need cairn.Money) bool {
 	}
 	if shared := p.shared(); shared != nil && held+need > m.Granted {
 		missing := held + need - m.Granted
-		p.emit(cairn.BudgetRequested{Budgets: shared, Amount: max(missing, min(need*drawSlices, shared[0].Limit/drawSlices))})
+		amount := max(missing, min(need*drawSlices, shared[0].Limit/drawSlices))
+		if m.Refused > 0 {
+			if missing >= m.Refused {
+				p.breach(scopeAgent, shared[0].Limit, shared[0].Limit, missing)
+				return false
+			}
+			amount = missing // a slice was refused: only what is really needed
+		}
+		p.emit(cairn.BudgetRequested{Budgets: shared, Amount: amount})
 		return false
 	}
 	return true
@@ -91,29 +99,14 @@ func (s *State) budgetAsked() bool {
 	return false
 }
 
-// drawn records what a draw gave; a refused slice is tried again at the size
-// that is really needed.
+// drawn records what a draw gave. What was refused is looked at when the next
+// request is planned.
 func (p *planner) drawn(d cairn.DrawOutcome) {
 	w := p.s.Draw
 	if w == nil || p.s.effect(w.Seq) != d.Effect {
 		return
 	}
 	p.about(d.Effect, cairn.BudgetDrawn{Granted: d.Granted, Error: d.Error})
-	if d.Error == nil || w.Amount < 0 || p.s.Run.Stop != nil || p.s.Run.Ending != nil {
-		return
-	}
-	info := p.env.model(p.nextModel())
-	reserve := info.Bound(p.now, p.s.promptBound(p.env, info.Name), p.maxOutput(info))
-	missing := p.s.Money.Spent + p.s.Money.Reserved + reserve - p.s.Money.Granted
-	if w.Amount > missing && missing > 0 {
-		p.emit(cairn.BudgetRequested{Budgets: p.shared(), Amount: missing})
-		return
-	}
-	shared := p.shared()
-	if len(shared) == 0 {
-		return
-	}
-	p.breach(scopeAgent, shared[0].Limit, shared[0].Limit, missing)
 }
 
 // nextModel is the model that the next request goes to.

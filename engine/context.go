@@ -95,6 +95,7 @@ func (s *State) foldCompacted(e cairn.Event, d cairn.ContextCompacted) {
 	c.From, c.Note, c.Task, c.Kept, c.Turns = d.KeepFrom, e.Seq, d.Task, d.Plan, rest
 	c.Bytes = d.After
 	c.Known, c.KnownBytes = 0, 0
+	c.Prompt, c.PromptBytes = 0, max(0, c.PromptBytes+d.After-d.Before)
 	s.Run.Compacted = true
 }
 
@@ -118,10 +119,10 @@ func (s *State) promptBound(env *Env, model string) int64 {
 	return c.Bytes + overhead(env)
 }
 
-// promptEstimate is what the next request probably has: three bytes a token.
-func (s *State) promptEstimate(env *Env) int64 {
+// promptEstimate is what the next request probably has for a model: three bytes a token.
+func (s *State) promptEstimate(env *Env, model string) int64 {
 	c := &s.Context
-	if c.Known > 0 {
+	if c.Known > 0 && c.Model == model {
 		return c.Known + (c.Bytes-c.KnownBytes)/3
 	}
 	return (c.Bytes + overhead(env)) / 3
@@ -136,44 +137,90 @@ const compactPrompt = "The conversation so far is about to be cut, because it no
 // summaryShare is the part of the window that a summary may take.
 const summaryShare = 16
 
-// overflows says whether the next request would not fit.
-func (p *planner) overflows(m *cairn.ModelInfo, out int64) bool {
-	return m.Window > 0 && p.s.promptEstimate(p.env)+out > m.Window
+// summaryCap is the cap of a summary, of a model whose answers have the cap out.
+func summaryCap(m *cairn.ModelInfo, out int64) int64 {
+	return min(out, max(256, m.Window/summaryShare))
+}
+
+// summaryBound is what promptBound is, of a request for a summary: the last
+// request that was answered and the question.
+func (s *State) summaryBound(env *Env, model string) int64 {
+	c := &s.Context
+	question := sizeOf([]cairn.Part{cairn.Text(compactPrompt)})
+	if c.Prompt > 0 && c.Model == model {
+		return c.Prompt + question
+	}
+	return c.PromptBytes + overhead(env) + question
+}
+
+// overflows says whether the next request would not fit. After one that fits, there
+// is room to ask for a summary of it.
+func (p *planner) overflows(m *cairn.ModelInfo, purpose cairn.Purpose, out int64) bool {
+	c := &p.s.Context
+	const question = int64(len(compactPrompt)) / 3
+	n := p.s.promptEstimate(p.env, m.Name) + out
+	switch {
+	case purpose == cairn.PurposeCompact && c.Prompt > 0 && c.Model == m.Name:
+		n = c.Prompt + question + out
+	case purpose == cairn.PurposeCompact:
+		n = (c.PromptBytes+overhead(p.env))/3 + question + out
+	case p.env.Agent.Context.Compact != cairn.CompactDrop:
+		n += max(0, summaryCap(m, out)+question-out)
+	}
+	return m.Window > 0 && n > m.Window
 }
 
 // fit cuts the conversation if the next request would not fit the window: at once,
 // or after the model has written down what matters. False: it is being asked for
 // that, or it cannot be afforded.
 func (p *planner) fit(m *cairn.ModelInfo, out int64) bool {
-	if p.s.Run.Compacted || !p.overflows(m, out) {
+	if p.s.Run.Compacted || !p.overflows(m, cairn.PurposeTurn, out) {
 		return true
 	}
-	target := half(m, out, p.env)
-	if p.summarise(m, out, target) {
+	if p.summarise(m, out) {
 		return false
 	}
-	p.compact(target, "", 0)
+	p.compact(p.half(m), "", 0)
 	return true
 }
 
 // half is the size that a conversation is cut to, in bytes: half of the room in
-// the window at three bytes a token, so that a cut lasts.
-func half(m *cairn.ModelInfo, out int64, env *Env) int64 {
-	return max(0, (m.Window-out)*3/2-overhead(env))
+// the model's window at three bytes a token, so that a cut lasts. If the window is
+// not known, half of what there is.
+func (p *planner) half(m *cairn.ModelInfo) int64 {
+	if m.Window == 0 {
+		return p.s.Context.Bytes / 2
+	}
+	return max(0, (m.Window-p.maxOutput(*m))*3/2-overhead(p.env))
+}
+
+// refit gives up a retry whose request would not fit the model that is next in
+// line, and cuts the conversation for that one. False: it fits, or cannot be cut.
+func (p *planner) refit(m *cairn.ModelInfo, out int64) bool {
+	retry := p.s.Model
+	if m.Name == p.s.Context.Model || !p.overflows(m, retry.Purpose, out) {
+		return false
+	}
+	if _, ok := p.s.compaction(p.half(m), "", 0); !ok {
+		return false
+	}
+	p.about(p.s.effect(retry.Seq), cairn.ModelFailed{Attempt: retry.Attempt, Error: cairn.Error{
+		Code: cairn.CodeOverflow, Message: "the request does not fit the context window of " + m.Name, NotDone: true,
+	}})
+	return p.compact(p.half(m), "", 0)
 }
 
 // summarise plans the call for a summary. False: there shall be none, or it would
 // not fit or help.
-func (p *planner) summarise(m *cairn.ModelInfo, out, target int64) bool {
-	summary := min(out, max(256, m.Window/summaryShare))
-	if p.env.Agent.Context.Compact == cairn.CompactDrop || p.s.Context.Summed ||
-		p.s.promptEstimate(p.env)+int64(len(compactPrompt))/3+summary > m.Window {
+func (p *planner) summarise(m *cairn.ModelInfo, out int64) bool {
+	summary := summaryCap(m, out)
+	if p.env.Agent.Context.Compact == cairn.CompactDrop || p.s.Context.Summed || p.overflows(m, cairn.PurposeCompact, summary) {
 		return false
 	}
-	if _, ok := p.s.compaction(target, "", 0); !ok {
+	if _, ok := p.s.compaction(p.half(m), "", 0); !ok {
 		return false
 	}
-	tokens := p.s.promptBound(p.env, m.Name) + int64(len(compactPrompt)) + framing
+	tokens := p.s.summaryBound(p.env, m.Name)
 	reserve := m.Bound(p.now, tokens, summary)
 	if !p.afford(reserve) {
 		return true
@@ -193,12 +240,8 @@ func (p *planner) summed(m *cairn.ModelInfo, answer cairn.Seq, a *cairn.ModelAns
 	if a.Stop == cairn.StopRefusal || calls(a.Content) > 0 {
 		text = ""
 	}
-	target := half(m, p.maxOutput(*m), p.env)
-	if m.Window == 0 {
-		target = p.s.Context.Bytes / 2
-	}
-	if text == "" || !p.compact(target, text, answer) {
-		p.compact(target, "", 0)
+	if text == "" || !p.compact(p.half(m), text, answer) {
+		p.compact(p.half(m), "", 0)
 	}
 }
 
@@ -215,44 +258,45 @@ func (p *planner) compact(target int64, summary string, answer cairn.Seq) bool {
 // removes next to nothing is only followed by another.
 const minCut = 8
 
-// compaction finds where to cut the conversation so that what is kept fits
-// target bytes, and makes the event. It shrinks for certain or returns false.
-func (s *State) compaction(target int64, summary string, answer cairn.Seq) (cairn.ContextCompacted, bool) {
+// compaction finds where to cut the conversation so that what is left, with the
+// task, the plan and the note, fits target bytes, and makes the event. It shrinks
+// for certain or returns false.
+func (s *State) compaction(target int64, summary string, answer cairn.Seq) (d cairn.ContextCompacted, ok bool) {
+	for _, t := range s.Context.Turns {
+		if t.Seq > s.Context.Answer { // what came after the last answer is never cut: nobody has seen it yet
+			break
+		}
+		d, ok = s.cutAt(t, summary, answer), true
+		if d.After <= target {
+			break
+		}
+	}
+	return d, ok && d.After <= d.Before-d.Before/minCut
+}
+
+// cutAt makes the event that cuts the conversation before a turn.
+func (s *State) cutAt(t Turn, summary string, answer cairn.Seq) cairn.ContextCompacted {
 	c := &s.Context
-	// What came after the last answer is never cut: nobody has seen it yet.
-	var keep Turn
-	for _, t := range c.Turns {
-		if t.Seq > c.Answer {
-			break
-		}
-		keep = t
-		if c.Bytes-t.Bytes+int64(len(summary)) <= target {
-			break
-		}
-	}
-	if keep.Seq == 0 {
-		return cairn.ContextCompacted{}, false
-	}
-	d := cairn.ContextCompacted{KeepFrom: keep.Seq, Task: c.Task, Before: c.Bytes, Summary: answer}
+	d := cairn.ContextCompacted{KeepFrom: t.Seq, Task: c.Task, Before: c.Bytes, Summary: answer}
 	extra := c.TaskBytes
-	if c.Plan != 0 && c.Plan < keep.Seq {
+	if c.Plan != 0 && c.Plan < t.Seq {
 		d.Plan = c.Plan
 		extra += c.PlanBytes + framing
 	}
 	d.Note = fmt.Sprintf("[The conversation between the task above and this point was removed to fit the "+
-		"context window: about %d bytes.]", keep.Bytes)
+		"context window: about %d bytes.]", t.Bytes)
 	if summary != "" {
 		d.Note = "[The conversation between the task above and this point was removed to fit the context window. " +
 			"What was written down before:]\n" + summary
 	}
-	d.After = c.Bytes - keep.Bytes + extra + int64(len(d.Note)) + framing
-	return d, d.After <= d.Before-d.Before/minCut
+	d.After = c.Bytes - t.Bytes + extra + int64(len(d.Note)) + framing
+	return d
 }
 
 // Bounds of what the model sees of results.
 const (
 	defaultWindow = 128_000 // tokens, of a model whose window is not known
-	minShown      = 1 << 10 // bytes: below it a result says nothing
+	minShown      = 256     // bytes: below it a result says nothing
 )
 
 // show caps what the model sees of a result's text. The calls of one answer share

@@ -22,7 +22,7 @@ func Fold(s State, e cairn.Event) State {
 	case cairn.RunStarted:
 		s.Runs++
 		s.Run = Run{Active: true, ID: e.Run, Started: e.At, Deadline: d.Deadline, Cap: d.Budget, Want: true}
-		s.LastErr = nil
+		s.LastErr, s.Money.Refused = nil, 0
 	case cairn.RunPaused:
 		s.Run.Paused = true
 	case cairn.RunResumed:
@@ -75,9 +75,11 @@ func Fold(s State, e cairn.Event) State {
 		s.Context.Toolset = e.Seq
 	case cairn.BudgetRequested:
 		s.Draw = &Draw{Seq: e.Seq, Budgets: d.Budgets, Amount: d.Amount}
+		s.Run.Returned = s.Run.Ending != nil
 	case cairn.BudgetDrawn:
-		if s.Draw != nil && s.Draw.Amount < 0 {
-			s.Run.Returned = true
+		s.Money.Refused = 0
+		if s.Draw != nil && d.Error != nil {
+			s.Money.Refused = s.Draw.Amount
 		}
 		s.Draw = nil
 		s.Money.Granted += d.Granted
@@ -89,6 +91,7 @@ func Fold(s State, e cairn.Event) State {
 			s.Money.RaisedSession += d.Amount
 		case scopeAgent:
 			s.Money.RaisedAgent += d.Amount
+			s.Money.Refused = 0
 		}
 	case cairn.ContextCompacted:
 		s.foldCompacted(e, d)
@@ -107,6 +110,7 @@ func forked(s State, d cairn.SessionForked) State {
 	s.Run, s.Runs, s.Final, s.LastErr, s.Once = Run{}, 0, "", nil, false
 	s.Model, s.Calls, s.Asks, s.Discover, s.Draw = nil, nil, nil, nil, nil
 	s.Money, s.Totals = Money{}, Totals{}
+	s.Context.Summed = false // by the parent
 	s.Created = s.At
 	return s
 }
@@ -191,6 +195,7 @@ func (s *State) foldModel(e cairn.Event) {
 			s.Run.Sum.ModelCalls++
 			s.Totals.ModelCalls++
 			s.asked(e.Seq, d.Purpose)
+			m.Bytes = s.Context.Bytes
 		}
 		m.Attempt, m.Model, m.Purpose, m.Manifest, m.Reserved = d.Attempt, d.Model, d.Purpose, d.Manifest, d.Reserved
 		m.At, m.Out = e.At, d.Manifest.Params.MaxOutput
@@ -200,7 +205,7 @@ func (s *State) foldModel(e cairn.Event) {
 		s.Money.Reserved += d.Reserved
 		s.Run.Model = d.Model
 		if s.Context.Model != d.Model { // it counts tokens in its own way
-			s.Context.Known, s.Context.KnownBytes = 0, 0
+			s.Context.Known, s.Context.KnownBytes, s.Context.Prompt = 0, 0, 0
 		}
 		s.Context.Model = d.Model
 	case cairn.ModelRetried:
@@ -221,7 +226,7 @@ func (s *State) foldModel(e cairn.Event) {
 		default:
 			m.Failures++
 		}
-		m.Model = d.Model
+		m.Model, s.Run.Model = d.Model, d.Model
 		s.Model = &m
 	case cairn.ModelCompleted:
 		s.settle(d.Answer.Usage, d.Cost, d.Status)
@@ -243,15 +248,28 @@ func (s *State) foldModel(e cairn.Event) {
 		if calls(d.Answer.Content) == 0 {
 			s.Run.Invalid = 0
 		}
-		s.Context.Bytes += sizeOf(d.Answer.Content)
+		said := sizeOf(d.Answer.Content)
+		s.Context.Bytes += said
 		s.Context.Known, s.Context.KnownBytes = 0, 0
-		if prompt := d.Answer.Usage.Prompt(); prompt > 0 { // not every provider counts it
-			s.Context.Known, s.Context.KnownBytes = prompt+d.Answer.Usage.Output, s.Context.Bytes
+		s.Context.Prompt = d.Answer.Usage.Prompt()
+		if m != nil {
+			s.Context.PromptBytes = m.Bytes
+			if s.Context.Prompt > 0 { // not every provider counts it
+				// What users said meanwhile was in neither.
+				s.Context.Known, s.Context.KnownBytes = s.Context.Prompt+d.Answer.Usage.Output, m.Bytes+said
+			}
 		}
 		s.Context.Answer = e.Seq
 		s.Context.Batch = calls(d.Answer.Content)
 	case cairn.ModelFailed:
 		s.settle(d.Usage, d.Cost, d.Status)
+		switch m := s.Model; {
+		case m == nil:
+		case m.Purpose == cairn.PurposeCompact:
+			s.Context.Summed = !m.Stop // it was not wanted just then: it may be asked for again
+		case !m.Stop:
+			s.Run.Purpose = m.Purpose // what it was asked for is still to be answered
+		}
 		s.Model = nil
 		s.Run.Want = true
 		if d.Error.Code == cairn.CodeLost {

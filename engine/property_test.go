@@ -101,8 +101,14 @@ func (w *world) check(tool string) cairn.Check {
 // step feeds one input, folds what follows and checks every invariant.
 func (w *world) step(d cairn.InputData) {
 	w.inputs++
+	key := w.s.Key // as it is named since the last fork
+	if f, ok := d.(cairn.Fork); ok {
+		key = cairn.SessionKey{Tenant: "t", ID: f.Parent.ID + "f"}
+	} else if key == (cairn.SessionKey{}) {
+		key = cairn.SessionKey{Tenant: "t", ID: "ses_1"}
+	}
 	in := cairn.Input{
-		ID: fmt.Sprint("in", w.inputs), To: cairn.SessionKey{Tenant: "t", ID: "ses_1"}, At: w.now,
+		ID: fmt.Sprint("in", w.inputs), To: key, At: w.now,
 		From: cairn.Principal{Kind: "user", ID: "ann"}, Data: d,
 	}
 	before := w.s
@@ -207,6 +213,9 @@ func (w *world) render(e cairn.Effect) {
 	if !broken && w.s.Context.Last.To == w.lastSeq && w.s.Context.Asked == req.Model && !w.s.Continues(e.Model.Manifest, req.Model) {
 		w.t.Fatal("nothing has changed since the last answer, and the request is said not to continue it")
 	}
+	if e.Model.Purpose == cairn.PurposeCompact { // it is about the last one that was answered; its question is in no other request
+		return
+	}
 	if w.last != nil && !broken {
 		if len(req.Messages) < len(w.last.Messages) {
 			w.t.Fatalf("the request lost messages: %d, then %d", len(w.last.Messages), len(req.Messages))
@@ -214,9 +223,6 @@ func (w *world) render(e cairn.Effect) {
 		if diff := cmp.Diff(w.last.Messages, req.Messages[:len(w.last.Messages)]); diff != "" {
 			w.t.Fatalf("the prefix changed and nothing was cut:\n%s", diff)
 		}
-	}
-	if e.Model.Purpose == cairn.PurposeCompact { // its question is in no other request
-		return
 	}
 	w.last, w.lastSeq = req, e.Model.Manifest.To
 }

@@ -22,7 +22,7 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 	for i := range tools {
 		r.reads = r.reads || tools[i].Name == cairn.BuiltinReadResult
 	}
-	var task, note, plan []cairn.Part
+	var task, note, plan, question []cairn.Part
 	for e, err := range events {
 		if err != nil {
 			return nil, err
@@ -44,12 +44,20 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 			}
 			continue
 		}
-		if d, ok := e.Data.(cairn.MessageCreated); ok && d.Purpose == cairn.PurposeCompact && e.Seq != m.To {
-			continue // only the request that asks for a summary holds the question
+		if d, ok := e.Data.(cairn.MessageCreated); ok && d.Purpose == cairn.PurposeCompact {
+			if e.Seq == m.To { // only the request that asks for a summary holds the question
+				question = d.Content
+			}
+			continue
 		}
 		r.event(e)
 	}
 	r.join()
+	if question != nil {
+		// It asks about the last request that was answered, which did fit: what came
+		// after that is not cut.
+		r.messages = append(r.messages[:r.until:r.until], cairn.Message{Role: cairn.RoleUser, Content: question})
+	}
 	req := &cairn.ModelRequest{Model: model, System: a.Instructions, Params: m.Params}
 	if m.Note != 0 {
 		if note == nil {
@@ -78,6 +86,9 @@ type renderer struct {
 	// waiting holds what users said while the model or a tool was busy.
 	waiting []cairn.Message
 	asking  bool
+	// asked is where the last request ends in messages, until the last one that was
+	// answered.
+	asked, until int
 	// results of the open batch, in call order; calls maps effects to places in it.
 	results []cairn.Part
 	closed  []bool
@@ -92,7 +103,7 @@ func (r *renderer) event(e cairn.Event) {
 		r.waiting = append(r.waiting, cairn.Message{Role: cairn.RoleUser, Content: d.Content})
 		r.flush()
 	case cairn.ModelRequested:
-		r.asking = true
+		r.asking, r.asked = true, len(r.messages)
 	case cairn.ModelFailed:
 		r.asking = false
 		r.flush()
@@ -102,6 +113,7 @@ func (r *renderer) event(e cairn.Event) {
 			r.flush()
 			return
 		}
+		r.until = r.asked
 		r.completed(e.Seq, d)
 	case cairn.ToolCallRequested:
 		if d.Answer == r.answer && d.Index < len(r.results) && !d.Hook {

@@ -282,12 +282,13 @@ func (p *script) agent(t *testing.T, body string, options map[string]string) {
 		t.Fatal(err)
 	}
 	*p = script{now: epoch, key: cairn.SessionKey{Tenant: "t", ID: "ses_1"}, env: &engine.Env{Agent: a, Tools: tools()}}
-	window, _ := strconv.ParseInt(options["window"], 10, 64)
-	for _, name := range append([]string{a.Model}, a.Fallback...) {
+	windows := strings.Split(options["window"], ",") // of the fallbacks after the first: as the one before
+	for i, name := range append([]string{a.Model}, a.Fallback...) {
 		provider, _, _ := strings.Cut(name, "/")
+		window, _ := strconv.ParseInt(windows[min(i, len(windows)-1)], 10, 64)
 		p.env.Models = append(p.env.Models, cairn.ModelInfo{
 			Name: name, Provider: provider, Priced: options["unpriced"] != name, Window: window,
-			Prices: cairn.Flat(cairn.Rates{Input: 3 * cairn.Dollar, CacheRead: cairn.Dollar / 2, Output: 15 * cairn.Dollar}),
+			Prices: cairn.Flat(cairn.Rates{Input: 3 * cairn.Dollar, CacheRead: cairn.Dollar / 2, CacheWrite5m: dollars(t, options["cache-write"]), Output: 15 * cairn.Dollar}),
 		})
 	}
 	for _, h := range a.OnExit {
@@ -387,6 +388,10 @@ func (p *script) answer(t *testing.T, e cairn.Effect, body string, options map[s
 		a.Stop = cairn.StopReason(s)
 	}
 	a.Service = options["service"]
+	if s := options["charged"]; s != "" {
+		m := dollars(t, s)
+		a.Charged = &m
+	}
 	if s := options["beside"]; s != "" {
 		a.Beside = []string{s}
 	}
@@ -518,16 +523,17 @@ func dollars(t *testing.T, s string) cairn.Money {
 	return m
 }
 
-// usage reads "input/output" or "input/output/cache read".
+// usage reads "input/output", "input/output/cache read" or "input/output/cache
+// read/cache write".
 func usage(t *testing.T, s string) cairn.Usage {
 	t.Helper()
-	var n [3]int64
+	var n [4]int64
 	for i, f := range strings.Split(s, "/") {
 		v, err := strconv.ParseInt(f, 10, 64)
-		if err != nil || i > 2 {
+		if err != nil || i >= len(n) {
 			t.Fatalf("usage %q: write input/output", s)
 		}
 		n[i] = v
 	}
-	return cairn.Usage{Input: n[0], Output: n[1], CacheRead: n[2]}
+	return cairn.Usage{Input: n[0], Output: n[1], CacheRead: n[2], CacheWrite5m: n[3]}
 }

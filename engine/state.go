@@ -69,7 +69,7 @@ type Run struct {
 	Repairs   int
 	Reflected int // model calls since the last reflect turn
 	Compacted bool
-	Returned  bool // what was drawn and not spent has been given back
+	Returned  bool // what was drawn has been settled with what was spent
 
 	Unknown     []cairn.EffectID `json:",omitempty"`
 	HooksFailed []string         `json:",omitempty"`
@@ -110,6 +110,9 @@ type Context struct {
 	// Known is the number of tokens that prompt and answer of the last call had,
 	// and KnownBytes what Bytes was then.
 	Known, KnownBytes int64
+	// Prompt is the number of tokens that the prompt of the last answered request
+	// had, zero if nobody counted them, and PromptBytes its size in bytes.
+	Prompt, PromptBytes int64
 	// Answer is the last model.completed.
 	Answer cairn.Seq
 	// Last is the manifest of the request it answers, without parameters, and Cached
@@ -140,6 +143,7 @@ type Money struct {
 	Spent    cairn.Money // settled
 	Reserved cairn.Money // held for the open model call
 	Granted  cairn.Money // drawn from shared budgets, net
+	Refused  cairn.Money // what the last draw was not given; zero: it was given
 	// Raised is what people allowed on top, by scope.
 	RaisedRun, RaisedSession, RaisedAgent cairn.Money
 }
@@ -156,6 +160,7 @@ type ModelCall struct {
 	Reserved cairn.Money
 	At       time.Time // of this attempt
 	Out      int64     // cap of its output
+	Bytes    int64     // of the conversation, when it was requested first
 	// RetryAt is set while the next attempt waits; then nothing is reserved.
 	RetryAt time.Time
 	Waiting bool

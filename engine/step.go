@@ -342,14 +342,17 @@ func (p *planner) end(outcome string, err *cairn.Error) {
 	p.finish()
 }
 
-// finish ends the run when its hooks are done and what it drew is given back.
+// finish ends the run when its hooks are done and what it drew is settled: the rest
+// is given back, and what cost more than was reserved for it is drawn, as far as
+// there is any.
 func (p *planner) finish() {
 	r := &p.s.Run
 	if p.s.batch() > 0 || p.s.Draw != nil || p.s.Model != nil || p.s.Discover != nil {
 		return
 	}
-	if left := p.s.Money.Granted - p.s.Money.Spent - p.s.Money.Reserved; left > 0 && !r.Returned {
-		p.emit(cairn.BudgetRequested{Budgets: p.shared(), Amount: -left})
+	left := p.s.Money.Granted - p.s.Money.Spent - p.s.Money.Reserved
+	if shared := p.shared(); shared != nil && left != 0 && !r.Returned {
+		p.emit(cairn.BudgetRequested{Budgets: shared, Amount: -left})
 		return
 	}
 	outcome, err := r.Ending.Outcome, r.Ending.Err

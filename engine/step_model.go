@@ -61,24 +61,38 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 	}
 	m := p.env.model(name)
 	out := p.maxOutput(m)
+	if purpose == cairn.PurposeCompact {
+		out = min(out, retry.Manifest.Params.MaxOutput)
+	}
+	if retry != nil && p.refit(&m, out) {
+		if purpose == cairn.PurposeCompact {
+			p.turn()
+			return
+		}
+		retry = nil
+	}
 	if retry == nil && !p.fit(&m, out) {
 		return
 	}
 	tokens := p.s.promptBound(p.env, name)
 	if purpose == cairn.PurposeCompact {
-		tokens += int64(len(compactPrompt)) + framing
-		out = min(out, retry.Manifest.Params.MaxOutput)
+		tokens = p.s.summaryBound(p.env, name)
+	}
+	var prompt []cairn.Part
+	if retry == nil && purpose == cairn.PurposeReflect && p.s.Run.Purpose != purpose { // not said yet
+		text := defaultReflect
+		if reflect != nil && reflect.Prompt != "" {
+			text = reflect.Prompt
+		}
+		prompt = []cairn.Part{cairn.Text(text)}
+		tokens += sizeOf(prompt)
 	}
 	reserve := m.Bound(p.now, tokens, out)
 	if !p.afford(reserve) {
 		return
 	}
-	if retry == nil && purpose == cairn.PurposeReflect {
-		prompt := defaultReflect
-		if reflect != nil && reflect.Prompt != "" {
-			prompt = reflect.Prompt
-		}
-		p.emit(cairn.MessageCreated{Content: []cairn.Part{cairn.Text(prompt)}, Origin: originRuntime, Purpose: purpose})
+	if prompt != nil {
+		p.emit(cairn.MessageCreated{Content: prompt, Origin: originRuntime, Purpose: purpose})
 	}
 	d := cairn.ModelRequested{Attempt: 1, Model: name, Purpose: purpose, Reserved: reserve, Tokens: tokens}
 	if retry != nil {
@@ -108,7 +122,8 @@ func (p *planner) manifest() cairn.Manifest {
 	return m
 }
 
-// maxOutput is the cap of an answer: there is no call without one.
+// maxOutput is the cap of an answer: there is no call without one. At least half of
+// the window is left for the request.
 func (p *planner) maxOutput(m cairn.ModelInfo) int64 {
 	out := p.env.Agent.Params.MaxOutput
 	if out == 0 {
@@ -116,6 +131,9 @@ func (p *planner) maxOutput(m cairn.ModelInfo) int64 {
 	}
 	if m.MaxOutput > 0 {
 		out = min(out, m.MaxOutput)
+	}
+	if m.Window > 1 {
+		out = min(out, m.Window/2)
 	}
 	return out
 }
@@ -158,7 +176,7 @@ func (p *planner) modelFailed(err cairn.Error, b bill) {
 			NextAt: p.now.Add(wait), Model: model,
 		})
 	}
-	fallback := p.env.fallback(m.Model)
+	info, fallback := p.env.model(m.Model), p.env.fallback(m.Model)
 	if m.Stop || p.s.Run.Stop != nil {
 		give()
 		return
@@ -171,16 +189,10 @@ func (p *planner) modelFailed(err cairn.Error, b bill) {
 		again(m.Model, drainWait)
 	case m.Purpose == cairn.PurposeCompact && (err.Code == cairn.CodeOverflow || err.Code == cairn.CodeRefused):
 		give()
-		info := p.env.model(m.Model)
-		p.compact(half(&info, p.maxOutput(info), p.env), "", 0)
-	case err.Code == cairn.CodeOverflow:
+		p.compact(p.half(&info), "", 0)
+	case err.Code == cairn.CodeOverflow: // the estimate was too small: cut on, while there is something to cut
 		give()
-		info := p.env.model(m.Model)
-		target := p.s.Context.Bytes / 2
-		if info.Window > 0 {
-			target = min(target, half(&info, p.maxOutput(info), p.env))
-		}
-		if p.s.Run.Compacted || !p.compact(target, "", 0) {
+		if !p.compact(min(p.s.Context.Bytes/2, p.half(&info)), "", 0) {
 			p.end(outcomeFailed, &cairn.Error{
 				Code:    cairn.CodeOverflow,
 				Message: "the conversation does not fit the model's context window, and there is nothing left to remove: " + err.Message,
@@ -197,8 +209,7 @@ func (p *planner) modelFailed(err cairn.Error, b bill) {
 		again(fallback, 0)
 	case m.Purpose == cairn.PurposeCompact: // the turn itself is still worth a try
 		give()
-		info := p.env.model(m.Model)
-		p.compact(half(&info, p.maxOutput(info), p.env), "", 0)
+		p.compact(p.half(&info), "", 0)
 	default:
 		give()
 		p.end(outcomeFailed, &err)
@@ -219,7 +230,7 @@ func (p *planner) answered(d cairn.ModelOutcome) {
 		p.emit(cacheBroken(&info, &m, last, lastModel, cached, d))
 	}
 	if m.Purpose == cairn.PurposeCompact {
-		if !m.Stop && p.s.Run.Stop == nil {
+		if p.s.Run.Stop == nil { // it is there: a message that interrupted it does not make it worse
 			p.summed(&info, answer, d.Answer)
 		}
 		return

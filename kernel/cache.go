@@ -41,9 +41,17 @@ func (h *history) add(events []cairn.Event) {
 // eventSize is roughly what an event holds in memory, in bytes.
 func eventSize(e cairn.Event) int {
 	n := 256
-	add := func(parts []cairn.Part) {
+	var add func([]cairn.Part)
+	add = func(parts []cairn.Part) {
 		for i := range parts {
 			n += 160 + len(parts[i].Text) + len(parts[i].Args) + len(parts[i].Data) + len(parts[i].Opaque)
+			add(parts[i].Parts)
+		}
+	}
+	result := func(r *cairn.ToolResult) {
+		if r != nil {
+			add(r.Content)
+			n += len(r.Structured)
 		}
 	}
 	switch d := e.Data.(type) {
@@ -54,8 +62,18 @@ func eventSize(e cairn.Event) int {
 	case cairn.ToolCallRequested:
 		n += len(d.Args)
 	case cairn.ToolCallCompleted:
-		add(d.Result.Content)
-		n += len(d.Result.Structured)
+		result(&d.Result)
+	case cairn.ToolCallFailed:
+		result(d.Result)
+		n += len(d.Error.Message)
+	case cairn.EffectReconciled:
+		result(d.Result)
+	case cairn.ToolCallDenied:
+		n += len(d.Reason)
+	case cairn.PlanUpdated:
+		n += len(d.Plan)
+	case cairn.ContextCompacted:
+		n += len(d.Note)
 	}
 	return n
 }

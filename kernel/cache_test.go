@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cairn-run/cairn"
@@ -25,5 +26,29 @@ func TestCacheSize(t *testing.T) {
 	}
 	if c.size != 0 {
 		t.Errorf("an empty cache counts %d bytes", c.size)
+	}
+}
+
+// Whatever holds a result counts with it, so that no session holds more than its
+// bound: also calls that failed at length.
+func TestEventSize(t *testing.T) {
+	t.Parallel()
+	const long = 64 << 10
+	text := strings.Repeat("x", long)
+	r := cairn.ToolResult{Content: []cairn.Part{cairn.Text(text)}}
+	for _, d := range []cairn.EventData{
+		cairn.ToolCallCompleted{Result: r},
+		cairn.ToolCallFailed{Result: &r},
+		cairn.ToolCallFailed{Error: cairn.Error{Message: text}},
+		cairn.EffectReconciled{Result: &r},
+		cairn.ToolCallDenied{Reason: text},
+		cairn.PlanUpdated{Plan: []byte(text)},
+		cairn.ContextCompacted{Note: text},
+		cairn.MessageCreated{Content: r.Content},
+		cairn.ModelCompleted{Answer: cairn.ModelAnswer{Content: []cairn.Part{{Kind: cairn.PartToolResult, Parts: r.Content}}}},
+	} {
+		if n := eventSize(cairn.Event{Data: d}); n < long {
+			t.Errorf("%s with %d bytes counts %d", d.EventType(), long, n)
+		}
 	}
 }
