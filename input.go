@@ -75,6 +75,9 @@ type ModelOutcome struct {
 	// Broken says where the request began to differ from the one that was answered
 	// before it; nil: it continued it, or there was none.
 	Broken *PrefixBreak `json:"broken,omitempty"`
+	// Served is what is known of the model that answered, where the answer names
+	// another one than was asked.
+	Served *ModelInfo `json:"served,omitempty"`
 	// Checks are the verdicts on the answer's calls, in order.
 	Checks []Check `json:"checks,omitempty"`
 	// OutputError says why a final answer does not fit the agent's output schema.

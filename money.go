@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 )
@@ -130,32 +131,40 @@ type Rates struct {
 	Searches     Money `json:"searches,omitzero"`
 }
 
-// Cost prices a usage and rounds up to a nano-dollar, once.
+// Cost prices a usage and rounds up to a nano-dollar, once. What no price list
+// could mean stops at a sum far beyond any budget, and never turns around.
 func (r Rates) Cost(u Usage) Money {
 	const million = 1_000_000
-	var hi, lo Money // lo is kept below a million, so that no product overflows
-	add := func(tokens int64, rate Money) {
-		if tokens <= 0 || rate <= 0 {
-			return
+	var hi, lo uint64 // their 128 bits hold the sum of all products
+	for _, b := range [...]struct {
+		n    int64
+		rate Money
+	}{
+		{u.Input, r.Input},
+		{u.CacheRead, r.CacheRead},
+		{u.CacheWrite5m, r.CacheWrite5m},
+		{u.CacheWrite1h, r.CacheWrite1h},
+		{u.Output, r.Output},
+		{u.InputAudio, r.InputAudio},
+		{u.OutputAudio, r.OutputAudio},
+		{u.Searches, r.Searches},
+	} {
+		if b.n <= 0 || b.rate <= 0 {
+			continue
 		}
-		t := Money(tokens)
-		hi += t/million*rate + t%million*(rate/million)
-		lo += t % million * (rate % million)
-		hi += lo / million
-		lo %= million
+		h, l := bits.Mul64(uint64(b.n), uint64(b.rate))
+		var carry uint64
+		lo, carry = bits.Add64(lo, l, 0)
+		hi += h + carry
 	}
-	add(u.Input, r.Input)
-	add(u.CacheRead, r.CacheRead)
-	add(u.CacheWrite5m, r.CacheWrite5m)
-	add(u.CacheWrite1h, r.CacheWrite1h)
-	add(u.Output, r.Output)
-	add(u.InputAudio, r.InputAudio)
-	add(u.OutputAudio, r.OutputAudio)
-	add(u.Searches, r.Searches)
-	if lo > 0 {
-		hi++
+	if hi >= million { // the quotient has more than 64 bits
+		return maxMoney
 	}
-	return hi
+	cost, rest := bits.Div64(hi, lo, million)
+	if rest > 0 {
+		cost++
+	}
+	return Money(min(cost, uint64(maxMoney)))
 }
 
 // Dearest is the highest rate that may apply to an input token: what a

@@ -1,6 +1,7 @@
 package cairn_test
 
 import (
+	"math/big"
 	"testing"
 	"time"
 
@@ -98,6 +99,27 @@ func TestBound(t *testing.T) {
 		prompt := u.Prompt() + rapid.Int64Range(0, 50).Draw(t, "slack")
 		if bound := m.Bound(at, prompt, u.Output); p.Cost(u) > bound {
 			t.Fatalf("%+v costs %s at %s; at most %s was reserved", u, p.Cost(u), at, bound)
+		}
+	})
+}
+
+// TestCostNeverTurns: no count and no rate, however absurd, makes a cost small or
+// negative: that would be a credit to the budget.
+func TestCostNeverTurns(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n, rate := rapid.Int64Range(0, 1<<62), rapid.Custom(func(t *rapid.T) cairn.Money { return cairn.Money(rapid.Int64Range(0, 1<<62).Draw(t, "rate")) })
+		r := cairn.Rates{Input: rate.Draw(t, "in"), CacheRead: rate.Draw(t, "read"), Output: rate.Draw(t, "out"), Searches: rate.Draw(t, "searches")}
+		u := cairn.Usage{Input: n.Draw(t, "input"), CacheRead: n.Draw(t, "cached"), Output: n.Draw(t, "output"), Searches: n.Draw(t, "searched")}
+		got := r.Cost(u)
+		exact := new(big.Int)
+		for _, p := range [][2]int64{{u.Input, int64(r.Input)}, {u.CacheRead, int64(r.CacheRead)}, {u.Output, int64(r.Output)}, {u.Searches, int64(r.Searches)}} {
+			exact.Add(exact, new(big.Int).Mul(big.NewInt(p[0]), big.NewInt(p[1])))
+		}
+		exact.Add(exact, big.NewInt(999_999)).Div(exact, big.NewInt(1_000_000))
+		most := int64(1<<63-1) / 4
+		if want := min(exact.Uint64(), uint64(most)); exact.IsUint64() && uint64(got) != want || !exact.IsUint64() && int64(got) != most {
+			t.Fatalf("%+v at %+v costs %d; exactly it is %s", u, r, got, exact)
 		}
 	})
 }

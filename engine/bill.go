@@ -17,14 +17,18 @@ type bill struct {
 
 // price prices an answer: by the row that held when the attempt began, for the
 // size of this one request.
-func (p *planner) price(a *cairn.ModelAnswer) bill {
+func (p *planner) price(a *cairn.ModelAnswer, served *cairn.ModelInfo) bill {
 	if a.Charged != nil && *a.Charged >= 0 {
 		return bill{usage: a.Usage, cost: *a.Charged, status: cairn.CostExact, table: reported}
 	}
-	b := p.priced(a.Usage, a.Service)
+	info := p.env.model(p.s.Model.Model)
+	if served != nil && served.Priced { // an alias, or a router: what answered is what is billed
+		info = *served
+	}
+	b := p.priced(&info, a.Usage, a.Service)
 	switch {
-	case b.status != cairn.CostExact:
-	case a.Usage == (cairn.Usage{}) && len(a.RawUsage) == 0: // an answer is never free because nobody counted
+	case b.status == cairn.CostUnpriced:
+	case a.Usage.Total() == 0: // an answer is never free because nobody counted, or counted nothing
 		b.cost, b.status = p.s.Model.Reserved, cairn.CostEstimated
 	case len(a.Beside) > 0:
 		b.status = cairn.CostEstimated
@@ -36,9 +40,8 @@ func (p *planner) price(a *cairn.ModelAnswer) bill {
 const reported = "reported by the provider"
 
 // priced prices a usage of the open model call.
-func (p *planner) priced(u cairn.Usage, service string) bill {
+func (p *planner) priced(info *cairn.ModelInfo, u cairn.Usage, service string) bill {
 	m := p.s.Model
-	info := p.env.model(m.Model)
 	b := bill{usage: u, status: cairn.CostExact, table: info.Table}
 	row, ok := info.Price(m.At, service)
 	if !ok && service != "" { // the tier has no price of its own
@@ -64,20 +67,29 @@ func (p *planner) failedCost(d cairn.ModelOutcome, err *cairn.Error) bill {
 		if err.NotDone {
 			return bill{status: cairn.CostExact}
 		}
-		switch err.Code { // the provider turned the request away before it worked on it
-		case cairn.CodeRateLimited, cairn.CodeOverloaded, cairn.CodeOverflow, cairn.CodeAuth, cairn.CodeInvalid, cairn.CodeNotFound,
-			cairn.CodeCircuitOpen:
+		switch err.Code { // nobody works on such a request; an overload may come in the middle of an answer
+		case cairn.CodeOverflow, cairn.CodeAuth, cairn.CodeInvalid, cairn.CodeNotFound, cairn.CodeCircuitOpen:
 			return bill{status: cairn.CostExact}
 		}
-		return bill{cost: m.Reserved, status: cairn.CostEstimated, raw: d.RawUsage}
+		return p.unknownBill(d.RawUsage)
 	}
-	b := p.priced(*d.Usage, "")
+	info := p.env.model(m.Model)
+	b := p.priced(&info, *d.Usage, "")
 	b.raw = d.RawUsage
 	if err.Code != cairn.CodeRefused && !err.NotDone && b.status != cairn.CostUnpriced {
 		// It broke off. What it went on to say after its last account is billed too: up to the cap.
 		most := *d.Usage
 		most.Output = max(most.Output, m.Out)
-		b.cost, b.status = max(b.cost, min(m.Reserved, p.priced(most, "").cost)), cairn.CostEstimated
+		b.cost, b.status = max(b.cost, min(m.Reserved, p.priced(&info, most, "").cost)), cairn.CostEstimated
+	}
+	return b
+}
+
+// unknownBill is that of an attempt of which nobody said what it used: its reservation.
+func (p *planner) unknownBill(raw json.RawMessage) bill {
+	b := bill{cost: p.s.Model.Reserved, status: cairn.CostEstimated, raw: raw}
+	if info := p.env.model(p.s.Model.Model); !info.Priced {
+		b.status = cairn.CostUnpriced
 	}
 	return b
 }

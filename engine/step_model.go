@@ -157,7 +157,7 @@ func (p *planner) modelOutcome(d cairn.ModelOutcome) {
 
 func (p *planner) modelLost() {
 	p.modelFailed(cairn.Error{Code: cairn.CodeLost, Message: "the process died while the call was in flight", Retryable: true},
-		bill{cost: p.s.Model.Reserved, status: cairn.CostEstimated})
+		p.unknownBill(nil))
 }
 
 // modelFailed decides what follows a failed attempt: another one, another model,
@@ -220,7 +220,7 @@ func (p *planner) modelFailed(err cairn.Error, b bill) {
 func (p *planner) answered(d cairn.ModelOutcome) {
 	m := *p.s.Model
 	info := p.env.model(m.Model)
-	b := p.price(d.Answer)
+	b := p.price(d.Answer, d.Served)
 	last, lastModel, cached := p.s.Context.Last, p.s.Context.Asked, p.s.Context.Cached
 	p.about(p.s.effect(m.Seq), cairn.ModelCompleted{
 		Attempt: d.Attempt, Answer: *d.Answer, Purpose: m.Purpose, Took: d.Took, Cost: b.cost, Status: b.status, Prices: b.table,

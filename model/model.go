@@ -37,7 +37,8 @@ type Call struct {
 	Request *cairn.ModelRequest
 }
 
-// Chunk is a piece of a stream: a delta, or at its end the answer.
+// Chunk is a piece of a stream: a delta, or at its end the answer. One with
+// neither says that the model is at work.
 type Chunk struct {
 	Delta  *cairn.Delta
 	Answer *cairn.ModelAnswer

@@ -14,6 +14,7 @@ import (
 	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/kernel"
 	"github.com/cairn-run/cairn/model"
+	"github.com/cairn-run/cairn/model/script"
 	"github.com/cairn-run/cairn/tool"
 )
 
@@ -50,8 +51,14 @@ func (h *host) apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent, now 
 	if err := h.tools.Validate(a); err != nil {
 		return journal.AgentVersion{}, false, err
 	}
-	if _, err := h.models.Info(ctx, a.Model); err != nil {
-		return journal.AgentVersion{}, false, &cairn.FieldError{Path: "model", Problem: cairn.AsError(err).Message}
+	for i, name := range append([]string{a.Model}, a.Fallback...) {
+		if _, err := h.models.Info(ctx, name); err != nil {
+			path := "model"
+			if i > 0 {
+				path = fmt.Sprintf("fallback[%d]", i-1)
+			}
+			return journal.AgentVersion{}, false, &cairn.FieldError{Path: path, Problem: cairn.AsError(err).Message}
+		}
 	}
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -195,10 +202,25 @@ func (h *host) call(ctx context.Context, j kernel.Job) cairn.InputData {
 		}
 	}
 	failpoint.Hit(failpoint.ModelAfter)
+	out.Served = h.served(ctx, j.Request.Model, out.Answer)
 	if out.Answer == nil && out.Error == nil {
 		out.Error = &cairn.Error{Code: cairn.CodeCut, Message: "the stream ended before the answer was complete", Retryable: true}
 	}
 	return out
+}
+
+// served is what is known of the model that an answer names, if that is not the one
+// that was asked: an alias or a router may stand for a dearer one.
+func (h *host) served(ctx context.Context, asked string, a *cairn.ModelAnswer) *cairn.ModelInfo {
+	provider, name := model.Split(asked)
+	if a == nil || a.Model == "" || a.Model == name || provider == script.Provider {
+		return nil
+	}
+	info, err := h.models.Info(ctx, provider+"/"+a.Model)
+	if err != nil || !info.Priced {
+		return nil // then the price of what was asked holds
+	}
+	return &info
 }
 
 // result reads the recorded result of a tool call.

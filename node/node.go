@@ -123,11 +123,14 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.mcp = mcp.New(mcp.Options{Log: o.Logger})
+	drivers := map[string]model.Driver{}
 	found, err := OpenProviders(ProviderOptions{Dir: o.Dir, File: o.Providers, Now: o.Now})
-	if err != nil {
+	switch {
+	case err == nil:
+		drivers = found.Drivers()
+	case !o.Paused: // who only looks, or stops something, needs no model
 		return nil, err
 	}
-	drivers := found.Drivers()
 	drivers[script.Provider] = script.Open(o.Scripts...)
 	maps.Copy(drivers, o.Models)
 	for name, d := range drivers {

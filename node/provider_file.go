@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"regexp"
@@ -328,6 +329,35 @@ func (f *providersFile) validate() *pathError {
 	}
 	if _, err := price.Embedded().Overlay("", f.rows()); err != nil {
 		return &pathError{[]any{"prices"}, err.Error()}
+	}
+	return f.sellers()
+}
+
+// sellers says where a name is wrong whose prices are to hold: a slip would leave
+// others in force.
+func (f *providersFile) sellers() *pathError {
+	sold := price.Embedded().Providers()
+	for _, k := range knownProviders {
+		sold = append(sold, k.name)
+	}
+	sold = slices.AppendSeq(sold, maps.Keys(f.Providers))
+	for _, p := range f.Prices {
+		sold = append(sold, p.Provider)
+	}
+	const nobody = "no provider of this file or of the price table has this name"
+	for _, name := range sortedKeys(f.Providers) {
+		if as := f.Providers[name].PricedAs; as != "" && !slices.Contains(sold, as) {
+			return &pathError{[]any{"providers", name, "priced_as"}, nobody}
+		}
+	}
+	known := sold[:len(sold)-len(f.Prices)]
+	for _, one := range f.Providers {
+		known = append(known, one.PricedAs)
+	}
+	for i, p := range f.Prices {
+		if !slices.Contains(known, p.Provider) {
+			return &pathError{[]any{"prices", i, "provider"}, nobody}
+		}
 	}
 	return nil
 }

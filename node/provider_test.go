@@ -297,6 +297,8 @@ func TestProvidersFileErrors(t *testing.T) {
 		{"prices:\n  - {provider: a, model: b, input: $2000000, output: $1}", ":2:6: a/b: a rate of"},
 		{"prices:\n  - {provider: a, model: b, input: $1, output: $1, above: [{prompt: 2}, {prompt: 1}]}", ":2:6: a/b: prices above 1 tokens are out of order"},
 		{"prices:\n  - {provider: a, model: b, input: $1, output: $1}\n  - {provider: a, model: c, names: [b], input: $1, output: $1}", ":1:1: a/c and a/b are both called \"b\""},
+		{"prices:\n  - {provider: opnai, model: b, input: $1, output: $1}", "no provider of this file or of the price table"},
+		{"providers:\n  work: {url: https://x.example, priced_as: opnai}", "no provider of this file or of the price table"},
 		{"providers:\n  anthropic: {extra: {a: 1}}", ":2:3: cap and extra are for chat"},
 		{"providers:\n  groq: {cap: tokens}", ":2:10: expected max_tokens"},
 		{"providers:\n  groq: {extra: {a: .nan}}", ":2:10: expected what JSON can hold"},

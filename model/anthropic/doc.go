@@ -6,7 +6,12 @@
 // directions.
 //
 // What goes back to the provider is what came from it, byte for byte, white
-// space between tokens apart. There is one exception: a text block of nothing
-// but white space, which models write and the API does not take ("text content
-// blocks must contain non-whitespace text"), is left out.
+// space between tokens apart. The exceptions are what models write and the API
+// does not take back, so that it would refuse every later request of a session:
+//
+//   - A text block of nothing but white space ("text content blocks must contain
+//     non-whitespace text") is left out.
+//   - So is thought at the end of an answer that was cut ("the final block in an
+//     assistant message cannot be `thinking`").
+//   - A call's id, name and input are made acceptable.
 package anthropic

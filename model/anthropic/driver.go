@@ -152,6 +152,10 @@ func (d *Driver) stream(reply *wire.Reply, name string, yield func(model.Chunk, 
 		if s.Complete() {
 			break
 		}
+		// A ping, or hidden thinking: nothing is said, and the model is at work.
+		if len(deltas) == 0 && !yield(model.Chunk{}, nil) {
+			return
+		}
 	}
 	a, err := s.Done()
 	if err != nil {

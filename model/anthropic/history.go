@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func (h *history) encode(messages []cairn.Message) error {
 			h.open = nil
 			blocks = h.assistant(m.Content)
 		case cairn.RoleTool:
-			blocks, err = h.results(m.Content)
+			blocks = h.results(m.Content)
 		default:
 			blocks, err = h.user(m.Content)
 		}
@@ -87,10 +88,30 @@ func (h *history) assistant(parts []cairn.Part) Blocks {
 			out = append(out, h.call(p, raw))
 		case cairn.PartImage, cairn.PartFile:
 			// Another model made it: this API has no place for it in an answer.
-			out = append(out, Block{Type: BlockText, Text: fmt.Sprintf("(%s: %s, %d bytes)", p.Kind, p.MediaType, len(p.Data))})
+			out = append(out, Block{Type: BlockText, Text: unseen(p)})
 		}
 	}
+	// "The final block in an assistant message cannot be `thinking`": of an answer that
+	// was cut within its thoughts, which has no signature either.
+	for len(out) > 0 && thinks(&out[len(out)-1]) {
+		out = out[:len(out)-1]
+	}
 	return out
+}
+
+// thinks says whether a block is thought, readable or not.
+func thinks(b *Block) bool {
+	kind := b.Type
+	if b.Raw != nil {
+		o, _ := parseObject(b.Raw) // none: it has no type
+		kind = o.text("type")
+	}
+	return kind == BlockThinking || kind == "redacted_thinking"
+}
+
+// unseen stands where something is that the API has no place for.
+func unseen(p *cairn.Part) string {
+	return fmt.Sprintf("(%s: %s, %d bytes)", p.Kind, p.MediaType, len(p.Data))
 }
 
 // call writes a call of a tool. The API wants an object for its arguments, and an
@@ -108,6 +129,10 @@ func (h *history) call(p *cairn.Part, raw json.RawMessage) Block {
 		changed := false
 		if id != p.CallID {
 			o.setText("id", id)
+			changed = true
+		}
+		if name != p.Tool { // models call tools that cannot be
+			o.setText("name", name)
 			changed = true
 		}
 		if !isObject(o.get("input")) {
@@ -158,7 +183,7 @@ func clean(s string, most int) string {
 }
 
 // results writes the results of the calls before them, in their order.
-func (h *history) results(parts []cairn.Part) (Blocks, error) {
+func (h *history) results(parts []cairn.Part) Blocks {
 	var out Blocks
 	for i := range parts {
 		p := &parts[i]
@@ -171,8 +196,8 @@ func (h *history) results(parts []cairn.Part) (Blocks, error) {
 		}
 		for j := range p.Parts {
 			inner, err := h.content(&p.Parts[j])
-			if err != nil {
-				return nil, err
+			if err != nil { // no reason to refuse every later request of the session
+				inner = Blocks{{Type: BlockText, Text: unseen(&p.Parts[j])}}
 			}
 			b.Content = append(b.Content, inner...)
 		}
@@ -181,7 +206,7 @@ func (h *history) results(parts []cairn.Part) (Blocks, error) {
 		}
 		out = append(out, b)
 	}
-	return out, nil
+	return out
 }
 
 func (h *history) user(parts []cairn.Part) (Blocks, error) {
@@ -220,7 +245,12 @@ func (h *history) content(p *cairn.Part) (Blocks, error) {
 	if err != nil {
 		return nil, invalid("a message to %s holds a %s of the type %q, which is no media type", h.provider, p.Kind, p.MediaType)
 	}
+	if real := http.DetectContentType(p.Data); p.Kind == cairn.PartImage && images[real] {
+		media = real // "Image does not match the provided media type": tools name it wrong
+	}
 	switch media {
+	case "image/jpg":
+		return Blocks{{Type: BlockImage, Source: inline("image/jpeg", p.Data)}}, nil
 	case "image/jpeg", "image/png", "image/gif", "image/webp":
 		return Blocks{{Type: BlockImage, Source: inline(media, p.Data)}}, nil
 	case "application/pdf":
@@ -234,6 +264,9 @@ func (h *history) content(p *cairn.Part) (Blocks, error) {
 	}
 	return nil, invalid("%s takes JPEG, PNG, GIF and WebP images, PDF and text in UTF-8, not %s", h.provider, media)
 }
+
+// images are the types that the API takes.
+var images = map[string]bool{"image/jpeg": true, "image/png": true, "image/gif": true, "image/webp": true}
 
 func inline(media string, data []byte) *Source {
 	return &Source{Type: "base64", MediaType: media, Data: base64.StdEncoding.EncodeToString(data)}

@@ -140,13 +140,7 @@ var anyObject = json.RawMessage(`{"type":"object"}`)
 func tools(defs []cairn.ToolDef) []Tool {
 	var out []Tool
 	for _, d := range defs {
-		schema := d.InputSchema
-		if o, ok := parseObject(schema); !ok {
-			schema = anyObject
-		} else if o.get("type") == nil { // the API wants it said
-			schema = append(object{{"type", quote("object")}}, o...).encode()
-		}
-		out = append(out, Tool{Name: d.Name, Description: d.Description, InputSchema: schema})
+		out = append(out, Tool{Name: d.Name, Description: d.Description, InputSchema: toolSchema(d.InputSchema)})
 	}
 	return out
 }

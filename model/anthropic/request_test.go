@@ -316,8 +316,39 @@ func TestHistory(t *testing.T) {
 			first + `,{"role":"assistant","content":[{"type":"text","text":"so "}]},{"role":"user","content":[{"type":"text","text":"(no text)"},{"type":"text","text":"x"}]}`,
 		},
 		"unsigned": {
-			[]cairn.Message{hi, assistant(cairn.Part{Kind: cairn.PartReasoning, Text: "hm", Provider: "anthropic"})},
-			first + `,{"role":"assistant","content":[{"type":"thinking","thinking":"hm"}]}`,
+			[]cairn.Message{hi, assistant(cairn.Part{Kind: cairn.PartReasoning, Text: "hm", Provider: "anthropic"}, text("so"))},
+			first + `,{"role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"so"}]}`,
+		},
+		"cut within its thoughts": {
+			[]cairn.Message{
+				hi,
+				assistant(
+					own(cairn.Part{Kind: cairn.PartReasoning, Text: "hm"}, `{"type":"thinking","thinking":"hm","signature":"s"}`), text("so"),
+					own(cairn.Part{Kind: cairn.PartOpaque}, `{"type":"redacted_thinking","data":"x"}`),
+					own(cairn.Part{Kind: cairn.PartReasoning, Text: "h"}, `{"type":"thinking","thinking":"h","signature":""}`), text(" "),
+				),
+				user(text("go on")),
+				assistant(own(cairn.Part{Kind: cairn.PartReasoning, Text: "h"}, `{"type":"thinking","thinking":"h","signature":""}`)),
+				user(text("and?")),
+			},
+			first + `,{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"text","text":"so"}]},` +
+				`{"role":"user","content":[{"type":"text","text":"go on"},{"type":"text","text":"and?"}]}`,
+		},
+		"its own call of a tool that cannot be": {
+			[]cairn.Message{hi, assistant(own(call("a", "web.open", "{}"), `{"type":"tool_use","id":"a","name":"web.open","input":{},"z":1}`)), results(result("a", "no"))},
+			first + `,{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"web_open","input":{},"z":1}]},` +
+				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"text","text":"no"}]}]}`,
+		},
+		"a result with what cannot be shown": {
+			[]cairn.Message{hi, assistant(call("a", "f", "{}")), results(result("a", "see", file("audio/wav", "x"), image("image/bmp", "xy"), file("application/zip", "PK"), image("", "")))},
+			first + `,{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}}]},` +
+				`{"role":"user","content":[{"type":"tool_result","tool_use_id":"a","content":[{"type":"text","text":"see"},{"type":"text","text":"(file: audio/wav, 1 bytes)"},` +
+				`{"type":"text","text":"(image: image/bmp, 2 bytes)"},{"type":"text","text":"(file: application/zip, 2 bytes)"},{"type":"text","text":"(image: , 0 bytes)"}]}]}`,
+		},
+		"images under a wrong name": {
+			[]cairn.Message{user(image("image/jpg", "x"), image("image/jpeg", "\x89PNG\r\n\x1a\n"), image("application/octet-stream", "GIF89a"))},
+			`{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/jpeg","data":"eA=="}},` +
+				`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgo="}},{"type":"image","source":{"type":"base64","media_type":"image/gif","data":"R0lGODlh"}}]}`,
 		},
 		"broken calls": {
 			[]cairn.Message{hi, assistant(
@@ -386,7 +417,6 @@ func TestCannot(t *testing.T) {
 		"no data":       {Messages: []cairn.Message{user(image("image/png", ""))}},
 		"not UTF-8":     {Messages: []cairn.Message{user(file("text/plain", "\xff"))}},
 		"a call":        {Messages: []cairn.Message{user(call("a", "f", "{}"))}},
-		"in a result":   {Messages: []cairn.Message{user(cairn.Text("x")), assistant(call("a", "f", "{}")), results(result("a", "x", file("audio/wav", "x")))}},
 		"broken schema": {Params: cairn.ModelParams{OutputSchema: json.RawMessage(`{`)}, Messages: []cairn.Message{user(cairn.Text("x"))}},
 	}
 	for name, r := range tests {

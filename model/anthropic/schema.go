@@ -122,3 +122,61 @@ func strictMembers(raw json.RawMessage, depth int) json.RawMessage {
 	}
 	return o.encode()
 }
+
+// toolSchema rewrites a tool's schema so that the API takes it: it refuses a whole
+// request for one tool whose schema does not say that it is of an object, or
+// combines schemas at its top, which MCP allows ("input_schema does not support
+// oneOf, allOf, or anyOf at the top level"). What is combined is told in words; the
+// runtime checks calls against the schema as it was.
+func toolSchema(raw json.RawMessage) json.RawMessage {
+	in, ok := parseObject(raw)
+	if !ok {
+		return anyObject
+	}
+	var out, rules object
+	props, _ := parseObject(in.get("properties")) // none: there may be some in the rules
+	named := len(props)
+	for _, m := range in {
+		switch m.key {
+		case "oneOf", "anyOf", "allOf":
+			rules.set(m.key, m.value)
+			props = gather(props, m.value)
+		default:
+			out = append(out, m)
+		}
+	}
+	if out.get("type") == nil {
+		out = append(object{{"type", quote("object")}}, out...)
+	}
+	if len(rules) == 0 {
+		if len(out) == len(in) {
+			return raw
+		}
+		return out.encode()
+	}
+	if len(props) > named {
+		out.set("properties", props.encode())
+	}
+	text := out.text("description")
+	if text != "" {
+		text += "\n\n"
+	}
+	out.setText("description", text+"The input must also fit this JSON Schema: "+string(rules.encode()))
+	return out.encode()
+}
+
+// gather adds the properties that a list of schemas names.
+func gather(props object, list json.RawMessage) object {
+	var all []json.RawMessage
+	_ = json.Unmarshal(list, &all) // what is no list names none
+	for _, s := range all {
+		o, _ := parseObject(s)
+		more, _ := parseObject(o.get("properties"))
+		for _, m := range more {
+			if props.get(m.key) == nil {
+				props = append(props, m)
+			}
+		}
+	}
+	return props
+}

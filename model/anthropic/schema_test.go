@@ -63,3 +63,24 @@ func TestOutputSchema(t *testing.T) {
 		t.Error("a deep schema is no JSON any more")
 	}
 }
+
+// TestToolSchema: what MCP allows and the API refuses at the top of a schema.
+func TestToolSchema(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		``:                                       `{"type":"object"}`,
+		`true`:                                   `{"type":"object"}`,
+		`{}`:                                     `{"type":"object"}`,
+		`{ "type": "object"}`:                    `{ "type": "object"}`, // as it is
+		`{"properties":{"a":{"oneOf":[{},{}]}}}`: `{"type":"object","properties":{"a":{"oneOf":[{},{}]}}}`,
+		`{"type":"object","description":"d","anyOf":[{"properties":{"a":{"type":"string"}},"required":["a"]},{"properties":{"b":{},"a":{}}},true]}`: `{"type":"object",` +
+			`"description":"d\n\nThe input must also fit this JSON Schema: {\"anyOf\":[{\"properties\":{\"a\":{\"type\":\"string\"}},\"required\":[\"a\"]},{\"properties\":{\"b\":{},\"a\":{}}},true]}",` +
+			`"properties":{"a":{"type":"string"},"b":{}}}`,
+		`{"type":"object","properties":{"a":{}},"oneOf":[{"required":["a"]}],"allOf":1}`: `{"type":"object","properties":{"a":{}},` +
+			`"description":"The input must also fit this JSON Schema: {\"oneOf\":[{\"required\":[\"a\"]}],\"allOf\":1}"}`,
+	} {
+		if got := string(toolSchema(json.RawMessage(in))); got != want {
+			t.Errorf("%s\n got %s\nwant %s", in, got, want)
+		}
+	}
+}

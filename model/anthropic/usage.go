@@ -12,8 +12,9 @@ import (
 // Count is a number of tokens or requests. What is not a count reads as 0.
 type Count int64
 
-// maxCount keeps sums away from overflow: no answer has that many tokens.
-const maxCount = 1 << 48
+// maxCount is more tokens than any answer has, and keeps their cost away from
+// overflow at any price.
+const maxCount = 1 << 32
 
 // UnmarshalJSON never fails.
 func (c *Count) UnmarshalJSON(raw []byte) error {

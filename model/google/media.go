@@ -1,6 +1,7 @@
 package google
 
 import (
+	"fmt"
 	"mime"
 	"strconv"
 	"strings"
@@ -38,6 +39,24 @@ func carried(mediaType string) bool {
 		return true
 	}
 	return kind == "application/pdf"
+}
+
+// blobType is a media type in the words of the API: without parameters, and with
+// the one name that an image of JPEG has.
+func blobType(mediaType string) string {
+	kind, _, err := mime.ParseMediaType(mediaType)
+	if err != nil {
+		return mediaType
+	}
+	if kind == "image/jpg" {
+		return "image/jpeg"
+	}
+	return kind
+}
+
+// unseen stands where something is that the API does not take.
+func unseen(p *cairn.Part) string {
+	return fmt.Sprintf("(%s: %s, %d bytes, which cannot be shown here)", p.Kind, p.MediaType, len(p.Data))
 }
 
 func quote(s string) string { return strconv.QuoteToASCII(s[:min(len(s), 80)]) }

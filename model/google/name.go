@@ -46,3 +46,26 @@ func generation(name string) int {
 	}
 	return n
 }
+
+// maxFunction is the longest name of a function.
+const maxFunction = 64
+
+// function is a name that the API takes in a history: letters, digits, "_", "-", "."
+// and ":", and no digit at its beginning
+// (https://ai.google.dev/api/caching#FunctionDeclaration). Other models call tools
+// that cannot be.
+func function(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
+			continue
+		}
+		if i == 0 || (c < '0' || c > '9') && c != '-' && c != '.' && c != ':' {
+			b[i] = '_'
+		}
+	}
+	if len(b) == 0 {
+		return "_"
+	}
+	return string(b[:min(len(b), maxFunction)])
+}

@@ -158,10 +158,14 @@ func (h *history) answer(parts []cairn.Part) ([]json.RawMessage, error) {
 			out = append(out, wire.Compact(p.Opaque))
 		case p.Kind == cairn.PartOpaque, p.Kind == cairn.PartReasoning && p.Provider != h.provider:
 		default:
-			var err error
-			if out, err = appendPart(out, p); err != nil {
-				return nil, err
+			more, err := appendPart(out, p)
+			if err != nil { // another model made it
+				note := cairn.Text(unseen(p))
+				if more, err = appendPart(out, &note); err != nil {
+					return nil, err
+				}
 			}
+			out = more
 		}
 	}
 	return out, nil
@@ -182,12 +186,12 @@ func (h *history) call(p *cairn.Part, own bool) (json.RawMessage, called, error)
 			return raw, called{fc.Name, fc.ID}, nil
 		}
 	}
-	part := Part{FunctionCall: &FunctionCall{Name: p.Tool, Args: arguments(p.Args)}}
+	part := Part{FunctionCall: &FunctionCall{Name: function(p.Tool), Args: arguments(p.Args)}}
 	if first && h.signed {
 		part.ThoughtSignature = unsigned
 	}
 	raw, err := wire.Encode(part)
-	return raw, called{name: p.Tool}, err
+	return raw, called{name: part.FunctionCall.Name}, err
 }
 
 // arguments are the args of a call. They have to be an object: of what the model
@@ -221,7 +225,7 @@ func appendPart(out []json.RawMessage, p *cairn.Part) ([]json.RawMessage, error)
 		if !carried(p.MediaType) {
 			return nil, invalid("it takes no files of type " + quote(p.MediaType) + ": send text, PDF, images, audio or video")
 		}
-		part.InlineData = &Blob{MIMEType: p.MediaType, Data: p.Data}
+		part.InlineData = &Blob{MIMEType: blobType(p.MediaType), Data: p.Data}
 	default:
 		return nil, invalid("a part of kind " + quote(string(p.Kind)))
 	}

@@ -196,6 +196,42 @@ func TestEncodeRequestRefuses(t *testing.T) {
 	}
 }
 
+// TestWhatOthersLeft: names that the API refuses, and media that it does not take, in
+// the history of another provider are no reason to refuse the request.
+func TestWhatOthersLeft(t *testing.T) {
+	t.Parallel()
+	r := result("1", "see")
+	r.Parts = []cairn.Part{
+		{Kind: cairn.PartFile, MediaType: "application/zip", Data: []byte("PK")}, {Kind: cairn.PartImage, MediaType: "image/jpg", Data: []byte("x")},
+	}
+	req, err := google.NewRequest("google", &cairn.ModelRequest{
+		Messages: []cairn.Message{
+			user(cairn.Text("hi")),
+			said(cairn.Part{Kind: cairn.PartFile, MediaType: "model/obj", Data: []byte("x")}, toolCall("1", "1 do/it", "{}"), toolCall("2", "", "{}")),
+			results(r, result("2", "x")),
+		},
+		Params: cairn.ModelParams{MaxOutput: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range req.Contents[1:] {
+		for _, p := range c.Parts {
+			got = append(got, string(p))
+		}
+	}
+	want := []string{
+		`{"text":"(file: model/obj, 1 bytes, which cannot be shown here)"}`,
+		`{"functionCall":{"name":"__do_it","args":{}}}`, `{"functionCall":{"name":"_","args":{}}}`,
+		`{"functionResponse":{"name":"__do_it","response":{"output":"see"}}}`, `{"functionResponse":{"name":"_","response":{"output":"x"}}}`,
+		`{"text":"(file: application/zip, 2 bytes, which cannot be shown here)"}`, `{"inlineData":{"mimeType":"image/jpeg","data":"eA=="}}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestResults: an object goes as an object when Google reads it as it is meant.
 func TestResults(t *testing.T) {
 	t.Parallel()

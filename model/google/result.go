@@ -25,7 +25,7 @@ func (h *history) results(parts []cairn.Part) ([]json.RawMessage, error) {
 	}
 	for i := range parts {
 		p := &parts[i]
-		call := called{name: p.Tool}
+		call := called{name: function(p.Tool)}
 		if i < len(h.calls) {
 			call = h.calls[i]
 		}
@@ -45,9 +45,14 @@ func (h *history) results(parts []cairn.Part) ([]json.RawMessage, error) {
 			}
 		}
 		for j := range p.Parts {
-			if beside, err = appendPart(beside, &p.Parts[j]); err != nil {
-				return nil, err
+			more, err := appendPart(beside, &p.Parts[j])
+			if err != nil { // no reason to refuse every later request of the session
+				note := cairn.Text(unseen(&p.Parts[j]))
+				if more, err = appendPart(beside, &note); err != nil {
+					return nil, err
+				}
 			}
+			beside = more
 		}
 	}
 	h.calls = nil

@@ -8,8 +8,9 @@ import (
 	"github.com/cairn-run/cairn"
 )
 
-// maxCount bounds a count of tokens, so that no sum of them overflows.
-const maxCount = 1 << 40
+// maxCount is more tokens than any answer has, and keeps their cost away from
+// overflow at any price.
+const maxCount = 1 << 32
 
 // counts says whether a usage counts anything: the chunks of Vertex AI begin with
 // usages that only name the traffic type.
@@ -38,8 +39,8 @@ func counts(raw json.RawMessage) bool {
 // by the type of traffic. Beside is what has rates of its own and no bucket.
 func ReadUsage(raw json.RawMessage) (u cairn.Usage, service string, beside []string) {
 	var m UsageMetadata
-	if json.Unmarshal(raw, &m) != nil {
-		return u, "", []string{"usage in a form that is not known"}
+	if json.Unmarshal(raw, &m) != nil { // what can be read of it counts
+		beside = append(beside, "usage in a form that is not known")
 	}
 	prompt, cached := count(m.PromptTokenCount), count(m.CachedContentTokenCount)
 	cached = min(cached, prompt)

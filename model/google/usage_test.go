@@ -44,7 +44,11 @@ func TestReadUsage(t *testing.T) {
 			raw: `{"promptTokenCount":10,"cachedContentTokenCount":80,"candidatesTokenCount":-3,"thoughtsTokenCount":9223372036854775807,
 				"promptTokensDetails":[{"modality":"AUDIO","tokenCount":9223372036854775807},{"modality":"AUDIO","tokenCount":9223372036854775807}],
 				"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":4}],"serviceTier":"PRIORITY","trafficType":"ON_DEMAND"}`,
-			want: cairn.Usage{CacheRead: 10, Output: 1 << 40, Reasoning: 1 << 40}, service: "priority",
+			want: cairn.Usage{CacheRead: 10, Output: 1 << 32, Reasoning: 1 << 32}, service: "priority",
+		},
+		"partly another form": {
+			raw:  `{"promptTokenCount":10,"promptTokensDetails":{"x":1},"candidatesTokenCount":5}`,
+			want: cairn.Usage{Input: 10, Output: 5}, beside: []string{"usage in a form that is not known"},
 		},
 		"another form": {raw: `{"promptTokenCount":"x"}`, beside: []string{"usage in a form that is not known"}},
 	}

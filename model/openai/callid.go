@@ -2,6 +2,7 @@ package openai
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strconv"
 
 	"github.com/cairn-run/cairn"
@@ -20,6 +21,7 @@ const (
 // every time, because it only grows at its end.
 type callIDs struct {
 	used  map[string]bool
+	again map[string]int // how often an id was taken already
 	limit int
 	short bool
 	open  []renamed // calls whose results are to come, in order
@@ -29,12 +31,13 @@ type callIDs struct {
 type renamed struct{ from, to, kind string }
 
 func newCallIDs(limit int, short bool) *callIDs {
-	return &callIDs{used: map[string]bool{}, limit: limit, short: short}
+	return &callIDs{used: map[string]bool{}, again: map[string]int{}, limit: limit, short: short}
 }
 
 // turn begins a message of calls whose ids need to differ from each other only.
 func (c *callIDs) turn() {
 	clear(c.used)
+	clear(c.again)
 	c.open = nil
 }
 
@@ -45,8 +48,9 @@ func (c *callIDs) call(id, kind string) string {
 	if !c.fits(to) {
 		to = c.derive(id)
 	}
-	for n := 2; c.used[to]; n++ {
-		to = c.derive(id + "#" + strconv.Itoa(n))
+	for c.used[to] {
+		c.again[id]++
+		to = c.derive(id + "#" + strconv.Itoa(c.again[id]+1))
 	}
 	c.used[to] = true
 	c.open = append(c.open, renamed{id, to, kind})
@@ -58,7 +62,11 @@ func (c *callIDs) call(id, kind string) string {
 func (c *callIDs) result(id string) renamed {
 	for i, r := range c.open {
 		if r.from == id {
-			c.open = append(c.open[:i:i], c.open[i+1:]...)
+			if i == 0 {
+				c.open = c.open[1:] // as Validate asks for: nothing is moved
+			} else {
+				c.open = slices.Delete(c.open, i, i+1)
+			}
 			return r
 		}
 	}
@@ -101,6 +109,26 @@ func (c *callIDs) derive(id string) string {
 	return "call_" + string(b)
 }
 
+// maxToolName is the longest name of a function
+// (https://platform.openai.com/docs/api-reference/chat/create).
+const maxToolName = 64
+
+// toolName is a name as a request may have it. Models call tools that do not exist
+// ("multi_tool_use.parallel"), and a server that refuses such a name in its history
+// would refuse every later request of the session.
+func toolName(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if c != '-' && c != '_' && !alphanumeric(string(c)) {
+			b[i] = '_'
+		}
+	}
+	if len(b) == 0 {
+		return "_"
+	}
+	return string(b[:min(len(b), maxToolName)])
+}
+
 // uniqueCalls gives the calls of an answer ids that are there and differ.
 func uniqueCalls(parts []cairn.Part) {
 	used := map[string]bool{}
@@ -119,9 +147,13 @@ func freeID(id string, place int, used map[string]bool) string {
 	if id == "" {
 		id = "call_" + strconv.Itoa(place)
 	}
-	free := id
+	if !used[id] {
+		return id
+	}
+	// Places differ: at most as many tries as calls that were named like this.
+	free := id + "_" + strconv.Itoa(place+1)
 	for n := 2; used[free]; n++ {
-		free = id + "_" + strconv.Itoa(n)
+		free = id + "_" + strconv.Itoa(place+1) + "_" + strconv.Itoa(n)
 	}
 	return free
 }

@@ -82,16 +82,15 @@ func (w *chatWriter) message(m *cairn.Message) error {
 	switch m.Role {
 	case cairn.RoleTool:
 		for i := range m.Content {
-			if err := w.result(&m.Content[i]); err != nil {
-				return err
-			}
+			w.result(&m.Content[i])
 		}
 		w.flush()
 		return nil
 	case cairn.RoleAssistant:
 		w.flush()
 		w.ids.turn()
-		return w.assistant(m.Content)
+		w.assistant(m.Content)
+		return nil
 	default:
 		w.flush()
 		return w.user(m.Content)
@@ -153,7 +152,7 @@ func (w *chatWriter) media(p *cairn.Part) (json.RawMessage, error) {
 
 // result writes the answer to a call. It is text only on this wire: images and
 // documents follow in a user's message that says which call they are from.
-func (w *chatWriter) result(p *cairn.Part) error {
+func (w *chatWriter) result(p *cairn.Part) {
 	call := w.ids.result(p.CallID)
 	said := p.Text
 	add := func(s string) {
@@ -173,18 +172,18 @@ func (w *chatWriter) result(p *cairn.Part) error {
 			continue
 		}
 		item, err := w.media(q)
-		if err != nil {
-			return err
+		if err != nil || !shows(q) {
+			add(unseen(q))
+			continue
 		}
 		w.later = append(w.later, chatText("From the result of call "+call.to+" ("+p.Tool+"):"), item)
 		add("[" + q.MediaType + " in the next message]")
 	}
 	w.add(ChatMessage{Role: "tool", Content: quote(said), ToolCallID: call.to})
-	return nil
 }
 
 // assistant writes an answer of the past.
-func (w *chatWriter) assistant(parts []cairn.Part) error {
+func (w *chatWriter) assistant(parts []cairn.Part) {
 	a := chatAssistant{w: w}
 	for i := range parts {
 		p := &parts[i]
@@ -197,13 +196,14 @@ func (w *chatWriter) assistant(parts []cairn.Part) error {
 			a.say(p.Text)
 		case cairn.PartToolCall:
 			a.calls = append(a.calls, raw(ChatCall{
-				ID: w.ids.call(p.CallID, ""), Type: "function", Function: ChatCallFunction{p.Tool, validArgs(p.Args)},
+				ID: w.ids.call(p.CallID, ""), Type: "function", Function: ChatCallFunction{toolName(p.Tool), validArgs(p.Args)},
 			}))
 		case cairn.PartImage, cairn.PartFile:
 			// An assistant's message holds no images here; the user shows them instead.
 			item, err := w.media(p)
 			if err != nil {
-				return err
+				a.say(unseen(p))
+				continue
 			}
 			w.later = append(w.later, chatText("You made this:"), item)
 		}
@@ -211,7 +211,6 @@ func (w *chatWriter) assistant(parts []cairn.Part) error {
 	if m, ok := a.message(); ok {
 		w.add(m)
 	}
-	return nil
 }
 
 // fragment returns the provider's own form of a part; nil: it has none here.
@@ -285,7 +284,8 @@ func (a *chatAssistant) call(p *cairn.Part, c json.RawMessage) json.RawMessage {
 	if id := a.w.ids.call(p.CallID, ""); id != text(o.Get("id")) {
 		o.Set("id", quote(id))
 	}
-	if f, err := parseObject(o.Get("function")); err == nil && validArgs(p.Args) != p.Args {
+	if f, err := parseObject(o.Get("function")); err == nil && (validArgs(p.Args) != p.Args || toolName(p.Tool) != p.Tool) {
+		f.Set("name", quote(toolName(p.Tool)))
 		f.Set("arguments", quote(validArgs(p.Args)))
 		o.Set("function", f.raw())
 	}

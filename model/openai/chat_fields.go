@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 )
@@ -87,17 +88,18 @@ func (fs *fields) detail(name string, raw json.RawMessage, whole bool) string {
 		member = "summary"
 	}
 	said := text(o.Get(member))
+	key := kind + " " + string(o.Get("index"))
 	if !whole && member != "" {
 		for i := len(f.parts) - 1; i >= 0; i-- {
 			d := f.parts[i]
-			if text(d.o.Get("type")) == kind && string(d.o.Get("index")) == string(o.Get("index")) {
+			if d.key == key {
 				d.merge(o, member)
 				d.add(member, said, false)
 				return said
 			}
 		}
 	}
-	d := &detail{o: o}
+	d := &detail{o: o, key: key}
 	d.add(member, said, true)
 	if whole {
 		d.raw = raw
@@ -134,6 +136,7 @@ func (fs *fields) form() Object {
 type detail struct {
 	o      Object
 	raw    json.RawMessage // it came whole
+	key    string          // of reasoning_details, which pieces belong together
 	member string
 	said   strings.Builder
 	joined bool
@@ -171,14 +174,27 @@ func (d *detail) form() json.RawMessage {
 	return d.o.raw()
 }
 
+// grow adds the items of one compact list to another, whose memory it takes: a
+// stream may add to a list with each of its chunks.
+func grow(l, more json.RawMessage) json.RawMessage {
+	switch {
+	case len(l) == len("[]"):
+		return bytes.Clone(more)
+	case len(more) == len("[]"):
+		return l
+	}
+	return append(append(l[:len(l)-1], ','), more[1:]...)
+}
+
 // merge joins a member that is not known: lists grow, objects are merged, anything
 // else is replaced, because it is a label rather than a text.
 func (o *Object) merge(m Member) {
 	old := o.Get(m.Name)
 	switch {
 	case isNull(old):
+		m.Value = bytes.Clone(m.Value) // it may grow in place
 	case isList(old) && isList(m.Value):
-		m.Value = array(append(list(old), list(m.Value)...))
+		m.Value = grow(old, m.Value)
 	default:
 		a, err := parseObject(old)
 		if err != nil {

@@ -213,13 +213,14 @@ func (s *ChatStream) wrong(data []byte, wrong json.RawMessage) *cairn.Error {
 	return s.failed(data)
 }
 
-// account keeps the last usage that was reported and what is billed beside it.
+// account keeps the last usage that was reported, but for one that takes back what
+// was counted, and what is billed beside it.
 func (s *ChatStream) account(c *ChatResponse) (fresh bool) {
 	u, breakdown := c.Usage, c.Breakdown
 	if c.Groq != nil && isNull(u) {
 		u, breakdown = c.Groq.Usage, c.Groq.Breakdown
 	}
-	if fresh = len(u) > 0 && u[0] == '{'; fresh {
+	if fresh = len(u) > 0 && u[0] == '{'; fresh && (s.rawUsage == nil || counts(u)) {
 		s.rawUsage = wire.Compact(u)
 	}
 	var models struct {

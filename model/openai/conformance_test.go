@@ -199,7 +199,7 @@ func TestConformance(t *testing.T) {
 					{Name: "filtered", Call: call("filtered"), Code: cairn.CodeRefused},
 					{Name: "error inside", Call: call("error"), Code: cairn.CodeOverloaded, Retryable: true},
 					{Name: "garbage", Call: call("garbage"), Code: cairn.CodeCut, Retryable: true},
-					{Name: "a page", Call: call("page"), Code: cairn.CodeCut, Retryable: true},
+					{Name: "a page", Call: call("page"), Code: cairn.CodeCut, Retryable: true, NotDone: true},
 					{Name: "what cannot be carried", Call: image, Code: cairn.CodeInvalid, NotDone: true},
 				},
 			})

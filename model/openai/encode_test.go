@@ -101,7 +101,7 @@ func TestEncodeResponses(t *testing.T) {
 		`"text":{"format":{"type":"json_schema","name":"answer","schema":{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false},"strict":true}},`,
 		`"tool_choice":"none","tools":[{"type":"function","name":"get","description":"Gets & gives.","parameters":{"type":"object","properties":{"x":{"type":"number"}}},"strict":false},`,
 		`{"type":"function","name":"nop","parameters":{"type":"object","properties":{}},"strict":false}],"instructions":"Be <brief>.",`,
-		`"input":[{"role":"user","content":[{"type":"input_text","text":"Look:"},{"type":"input_image","image_url":"data:image/png;base64,UE5H"},`,
+		`"input":[{"role":"user","content":[{"type":"input_text","text":"Look:"},{"type":"input_image","image_url":"data:image/png;base64,UE5H","detail":"auto"},`,
 		`{"type":"input_file","filename":"file.pdf","file_data":"data:application/pdf;base64,JVBERg=="},{"type":"input_text","text":"[file, text/markdown; charset=utf-8]\n# Hi"}]},`,
 		reasoningItem, `,{"type":"shell_call","id":"s\u0031"},{"type":"custom_tool_call","call_id":"c","name":"sql","input":"select 1"},`,
 		`{"type":"function_call","call_id":"a","name":"get","arguments":"{\"x\": 1}"},`,
@@ -109,7 +109,7 @@ func TestEncodeResponses(t *testing.T) {
 		`{"type":"function_call","call_id":"call_d8ll6f5s2","name":"get","arguments":"{}"},`,
 		`{"type":"custom_tool_call_output","call_id":"c","output":"1"},`,
 		`{"type":"function_call_output","call_id":"a","output":"one"},`,
-		`{"type":"function_call_output","call_id":"call_pai7oo0gw","output":[{"type":"input_text","text":"two"},{"type":"input_image","image_url":"data:image/png;base64,UE5H"}]},`,
+		`{"type":"function_call_output","call_id":"call_pai7oo0gw","output":[{"type":"input_text","text":"two"},{"type":"input_image","image_url":"data:image/png;base64,UE5H","detail":"auto"}]},`,
 		`{"type":"function_call_output","call_id":"call_d8ll6f5s2","output":"three"},`,
 		`{"role":"assistant","content":"Done"},{"role":"assistant","content":"."},{"role":"user","content":"Thanks."}]}`,
 	)
@@ -202,5 +202,5 @@ func TestImageOfAnotherProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, `{"model":"m","max_output_tokens":1,"input":[{"role":"user","content":"draw"},{"role":"user","content":[{"type":"input_text","text":"You made this:"},`+
-		`{"type":"input_image","image_url":"data:image/png;base64,UE5H"}]},{"role":"user","content":"now blue"}]}`, string(responses))
+		`{"type":"input_image","image_url":"data:image/png;base64,UE5H","detail":"auto"}]},{"role":"user","content":"now blue"}]}`, string(responses))
 }

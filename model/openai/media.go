@@ -13,6 +13,9 @@ import (
 
 // dataURL puts a file into a URL (RFC 2397).
 func dataURL(mediaType string, data []byte) string {
+	if kind, _, err := mime.ParseMediaType(mediaType); err == nil {
+		mediaType = kind
+	}
 	return "data:" + mediaType + ";base64," + base64.StdEncoding.EncodeToString(data)
 }
 
@@ -74,6 +77,26 @@ func carry(p *cairn.Part) carrier {
 		return carriesText
 	}
 	return carriesNothing
+}
+
+// shows says whether what a tool gave can go to a model that may not take it: of
+// images all take these (https://platform.openai.com/docs/guides/images-vision), and
+// sound is for models that are made for it.
+func shows(p *cairn.Part) bool {
+	kind, _, _ := mime.ParseMediaType(p.MediaType)
+	switch carry(p) {
+	case carriesImage:
+		return kind == "image/png" || kind == "image/jpeg" || kind == "image/jpg" || kind == "image/webp" || kind == "image/gif"
+	case carriesAudio:
+		return false
+	}
+	return true
+}
+
+// unseen stands where a tool's result, or an answer, holds what the wire cannot
+// carry. It is no reason to refuse every later request of the session.
+func unseen(p *cairn.Part) string {
+	return fmt.Sprintf("(%s: %s, %d bytes, which cannot be shown here)", p.Kind, p.MediaType, len(p.Data))
 }
 
 // fileText is a text file as part of a prompt.

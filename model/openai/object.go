@@ -188,12 +188,13 @@ func tolerate(b []byte, v any) error {
 	return err
 }
 
-// Count is a number of tokens. Servers write it as 7, 7.0 or null.
+// Count is a number of tokens. Servers write it as 7, 7.0, "7" or null.
 type Count int64
 
 // UnmarshalJSON reads any number; what is none, or below zero, is 0.
 func (c *Count) UnmarshalJSON(b []byte) error {
 	*c = 0
+	b = bytes.Trim(b, `"`)
 	if n, err := strconv.ParseInt(string(b), 10, 64); err == nil {
 		*c = Count(max(n, 0))
 	} else if f, err := strconv.ParseFloat(string(b), 64); err == nil && f > 0 {
@@ -203,5 +204,6 @@ func (c *Count) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// maxCount keeps sums of counts away from overflow.
-const maxCount = 1 << 52
+// maxCount is more tokens than any answer has, and keeps their cost away from
+// overflow at any price.
+const maxCount = 1 << 32

@@ -76,6 +76,9 @@ type ResponsesPart struct {
 	Text     string `json:"text,omitzero"`
 	Refusal  string `json:"refusal,omitzero"`
 	ImageURL string `json:"image_url,omitzero"`
+	// Detail is required of an input_image in OpenAI's description, by which other
+	// servers check.
+	Detail   string `json:"detail,omitzero"`
 	Filename string `json:"filename,omitzero"`
 	FileData string `json:"file_data,omitzero"`
 }

@@ -24,6 +24,7 @@ type account struct {
 	NumCached   Count `json:"num_cached_tokens"`           // Mistral
 	CacheHit    Count `json:"prompt_cache_hit_tokens"`     // DeepSeek
 	CacheCreate Count `json:"cache_creation_input_tokens"` // Vercel AI Gateway
+	CacheRead   Count `json:"cache_read_input_tokens"`     // gateways to Anthropic
 	Reasoning   Count `json:"reasoning_tokens"`            // Perplexity and others
 
 	SearchQueries Count `json:"num_search_queries"`         // Perplexity
@@ -78,10 +79,24 @@ func measure(raw json.RawMessage, ev evidence) (cairn.Usage, []string) {
 		}
 	}
 	prompt, completion := max(a.Prompt, a.Input), max(a.Completion, a.Output)
+	if rest := a.Total - completion; prompt == 0 && rest > 0 {
+		// Only the total is known: what nothing is said of is billed as what is dearer.
+		note("tokens_without_a_name", rest)
+		if completion > 0 {
+			prompt = rest
+		} else {
+			completion = rest
+		}
+	}
+	read := max(a.PromptDetails.Cached, a.InputDetails.Cached, a.Cached, a.NumCached, a.CacheHit, a.CacheRead)
+	written := max(a.PromptDetails.CacheWrite, a.InputDetails.CacheWrite, a.CacheCreate)
+	if beyond := read + written; a.CacheRead+a.CacheCreate > 0 && a.Total == prompt+completion+beyond {
+		prompt += beyond // counted as Anthropic does, and the total says so
+	}
 	out, reasoning := a.output(prompt, completion, ev, note)
 	audioOut := min(max(a.CompletionDetails.Audio, a.OutputDetails.Audio), out)
 
-	// Cached and written tokens are part of the prompt on every server of this wire.
+	// Cached and written tokens are part of the prompt.
 	left := prompt
 	take := func(n Count) int64 {
 		if n > left {
@@ -92,10 +107,10 @@ func measure(raw json.RawMessage, ev evidence) (cairn.Usage, []string) {
 		return int64(n)
 	}
 	var u cairn.Usage
-	u.CacheRead = take(max(a.PromptDetails.Cached, a.InputDetails.Cached, a.Cached, a.NumCached, a.CacheHit))
+	u.CacheRead = take(read)
 	// OpenAI keeps what it writes for thirty minutes, Anthropic behind OpenRouter for
 	// five: it is the shorter and cheaper of a provider's two in both cases.
-	u.CacheWrite5m = take(max(a.PromptDetails.CacheWrite, a.InputDetails.CacheWrite, a.CacheCreate))
+	u.CacheWrite5m = take(written)
 	u.InputAudio = take(max(a.PromptDetails.Audio, a.InputDetails.Audio))
 	u.Input = int64(left)
 	u.Output = int64(out - audioOut)
@@ -111,6 +126,12 @@ func measure(raw json.RawMessage, ev evidence) (cairn.Usage, []string) {
 	note("num_server_side_tools_used", a.ServerTools)
 	note("prompt_audio_seconds", a.AudioSeconds)
 	return u, beside
+}
+
+// counts says whether a usage object counts any tokens.
+func counts(raw json.RawMessage) bool {
+	u, _ := measure(raw, evidence{})
+	return u.Total() > 0
 }
 
 // output says how much output there was, and how much of it was reasoning. OpenAI

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/model/openai"
+	"github.com/cairn-run/cairn/model/wire"
 )
 
 func chatWith(usage, more string) string {
@@ -75,7 +76,24 @@ func TestUsage(t *testing.T) {
 			cairn.Usage{CacheRead: 15, CacheWrite5m: 5, Output: 1},
 			[]string{"tokens_beyond_the_prompt: 4", "tokens_beyond_the_prompt: 3"},
 		},
-		"none": {chatWith(`null`, "") + `}`, cairn.Usage{}, nil},
+		"only a total": {
+			chatWith(`{"total_tokens":500}`, "") + `}`, cairn.Usage{Output: 500}, []string{"tokens_without_a_name: 500"},
+		},
+		"a total and what came out": {
+			chatWith(`{"completion_tokens":10,"total_tokens":500}`, "") + `}`, cairn.Usage{Input: 490, Output: 10}, []string{"tokens_without_a_name: 490"},
+		},
+		"a gateway to Anthropic": {
+			chatWith(`{"prompt_tokens":103,"completion_tokens":10,"total_tokens":113,"cache_read_input_tokens":60,"cache_creation_input_tokens":40}`, "") + `}`,
+			cairn.Usage{Input: 3, CacheRead: 60, CacheWrite5m: 40, Output: 10},
+			nil,
+		},
+		"a gateway to Anthropic that counts like it": {
+			chatWith(`{"prompt_tokens":3,"completion_tokens":10,"total_tokens":113,"cache_read_input_tokens":60,"cache_creation_input_tokens":40}`, "") + `}`,
+			cairn.Usage{Input: 3, CacheRead: 60, CacheWrite5m: 40, Output: 10},
+			nil,
+		},
+		"in strings": {chatWith(`{"prompt_tokens":"12","completion_tokens":"7"}`, "") + `}`, cairn.Usage{Input: 12, Output: 7}, nil},
+		"none":       {chatWith(`null`, "") + `}`, cairn.Usage{}, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +128,13 @@ func TestUsagePartition(t *testing.T) {
 			t.Fatalf("%s: %+v", usage, u)
 		}
 		prompt, completion, total = max(prompt, 0), max(completion, 0), max(total, 0)
-		if u.Prompt() != prompt {
+		if prompt == 0 && total > completion { // what nothing is said of
+			if u.Total() < total {
+				t.Fatalf("%s: %d in all", usage, u.Total())
+			}
+			return
+		}
+		if u.Prompt() != prompt && u.Total() != total {
 			t.Fatalf("%s: a prompt of %d", usage, u.Prompt())
 		}
 		out := u.Output + u.OutputAudio
@@ -118,4 +142,40 @@ func TestUsagePartition(t *testing.T) {
 			t.Fatalf("%s: %d in all, %d of it output", usage, u.Total(), out)
 		}
 	})
+}
+
+// However much is reported, and at the highest price there is, the cost is not below
+// zero: a budget would get it back.
+func TestHugeUsage(t *testing.T) {
+	t.Parallel()
+	const most = `9e18`
+	a, err := openai.DecodeChat("p", []byte(chatWith(`{"prompt_tokens":`+most+`,"completion_tokens":`+most+`,"num_search_queries":`+most+`}`, "")+"}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dear := cairn.Rates{Input: 600 * cairn.Dollar, Output: 600 * cairn.Dollar, Searches: 35_000 * cairn.Dollar}
+	one := dear.Cost(cairn.Usage{Input: 1 << 20, Output: 1 << 20})
+	if got := dear.Cost(a.Usage); got <= one {
+		t.Errorf("%+v costs %s", a.Usage, got)
+	}
+}
+
+// A usage that counts nothing does not take back one that did.
+func TestUsageTakenBack(t *testing.T) {
+	t.Parallel()
+	s := openai.NewChatStream("p")
+	for _, data := range []string{
+		`{"choices":[{"index":0,"delta":{"content":"A"},"finish_reason":"stop"}]}`,
+		`{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2}}`, `{"choices":[],"usage":{}}`, `{"choices":[],"usage":null}`, `[DONE]`,
+	} {
+		if _, err := s.Add(wire.Event{Data: []byte(data)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := s.Done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, cairn.Usage{Input: 5, Output: 2}, a.Usage)
+	equal(t, `{"prompt_tokens":5,"completion_tokens":2}`, string(a.RawUsage))
 }

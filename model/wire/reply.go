@@ -53,7 +53,7 @@ func newReply(name string, key cairn.Secret, resp *http.Response) (*Reply, error
 	case "<":
 		_ = resp.Body.Close()
 		return nil, &cairn.Error{
-			Code: cairn.CodeCut, Retryable: true,
+			Code: cairn.CodeCut, Retryable: true, NotDone: true,
 			Message: name + " answered with a web page: its URL is not that of the API, or a proxy or a login stands between",
 		}
 	}
