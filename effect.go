@@ -71,6 +71,8 @@ type Manifest struct {
 	Task Seq `json:"task,omitzero"`
 	// Plan is the last plan.updated before the cut: it is kept beside the note.
 	Plan Seq `json:"plan,omitzero"`
+	// Prior is an earlier context.compacted whose note is a summary, if the note itself is none.
+	Prior Seq `json:"prior,omitzero"`
 	// Toolset is the event that pinned discovered tools; zero: none.
 	Toolset Seq         `json:"toolset,omitzero"`
 	Params  ModelParams `json:"params"`

@@ -271,7 +271,8 @@ type (
 	ContextCompacted struct {
 		KeepFrom Seq    `json:"keep_from"`
 		Task     Seq    `json:"task,omitzero"`
-		Plan     Seq    `json:"plan,omitzero"` // the plan.updated that is kept
+		Plan     Seq    `json:"plan,omitzero"`  // the plan.updated that is kept
+		Prior    Seq    `json:"prior,omitzero"` // the context.compacted whose summary is kept
 		Note     string `json:"note"`
 		// Summary is the model.completed whose text the note is; zero: none was made.
 		Summary Seq   `json:"summary,omitzero"`

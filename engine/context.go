@@ -92,7 +92,10 @@ func (s *State) foldCompacted(e cairn.Event, d cairn.ContextCompacted) {
 			rest = append(rest, Turn{t.Seq, t.Bytes + d.After - d.Before})
 		}
 	}
-	c.From, c.Note, c.Task, c.Kept, c.Turns = d.KeepFrom, e.Seq, d.Task, d.Plan, rest
+	c.From, c.Note, c.Task, c.Kept, c.Prior, c.Turns = d.KeepFrom, e.Seq, d.Task, d.Plan, d.Prior, rest
+	if d.Summary != 0 {
+		c.Summary, c.SummaryBytes = e.Seq, int64(len(d.Note))
+	}
 	c.Bytes = d.After
 	c.Known, c.KnownBytes = 0, 0
 	c.Prompt, c.PromptBytes = 0, max(0, c.PromptBytes+d.After-d.Before)
@@ -285,6 +288,10 @@ func (s *State) cutAt(t Turn, summary string, answer cairn.Seq) cairn.ContextCom
 	}
 	d.Note = fmt.Sprintf("[The conversation between the task above and this point was removed to fit the "+
 		"context window: about %d bytes.]", t.Bytes)
+	if summary == "" && c.Summary != 0 { // it was made of all that came before it
+		d.Prior = c.Summary
+		extra += c.SummaryBytes + framing
+	}
 	if summary != "" {
 		d.Note = "[The conversation between the task above and this point was removed to fit the context window. " +
 			"What was written down before:]\n" + summary

@@ -185,7 +185,7 @@ func (w *world) invariants() {
 func (w *world) events(m cairn.Manifest) iter.Seq2[cairn.Event, error] {
 	return func(yield func(cairn.Event, error) bool) {
 		for _, e := range w.history {
-			if (e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan {
+			if (e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan || e.Seq == m.Prior {
 				if !yield(e, nil) {
 					return
 				}

@@ -22,12 +22,12 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 	for i := range tools {
 		r.reads = r.reads || tools[i].Name == cairn.BuiltinReadResult
 	}
-	var task, note, plan, question []cairn.Part
+	var task, prior, note, plan, question []cairn.Part
 	for e, err := range events {
 		if err != nil {
 			return nil, err
 		}
-		if e.Seq < m.From || e.Seq > m.To || e.Seq == m.Note {
+		if e.Seq < m.From || e.Seq > m.To || e.Seq == m.Note || e.Seq == m.Prior {
 			switch d := e.Data.(type) {
 			case cairn.PlanUpdated:
 				if e.Seq == m.Plan {
@@ -38,8 +38,11 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 					task = d.Content
 				}
 			case cairn.ContextCompacted:
-				if e.Seq == m.Note {
+				switch e.Seq {
+				case m.Note:
 					note = []cairn.Part{cairn.Text(d.Note)}
+				case m.Prior:
+					prior = []cairn.Part{cairn.Text(d.Note)}
 				}
 			}
 			continue
@@ -63,7 +66,7 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 		if note == nil {
 			return nil, fmt.Errorf("render: event %d, the note of the manifest, is missing", m.Note)
 		}
-		req.Messages = append(req.Messages, cairn.Message{Role: cairn.RoleUser, Content: slices.Concat(task, note, plan)})
+		req.Messages = append(req.Messages, cairn.Message{Role: cairn.RoleUser, Content: slices.Concat(task, prior, note, plan)})
 	}
 	req.Messages = append(req.Messages, r.messages...)
 	if len(req.Messages) > 0 && req.Messages[0].Role != cairn.RoleUser {

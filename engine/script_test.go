@@ -481,7 +481,7 @@ func (p *script) render(t *testing.T) string {
 	m := e.Model.Manifest
 	var events iter.Seq2[cairn.Event, error] = func(yield func(cairn.Event, error) bool) {
 		for _, e := range p.history {
-			if ((e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan) && !yield(e, nil) {
+			if ((e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan || e.Seq == m.Prior) && !yield(e, nil) {
 				return
 			}
 		}

@@ -107,6 +107,10 @@ type Context struct {
 	Plan      cairn.Seq
 	PlanBytes int64
 	Kept      cairn.Seq // the plan.updated that is rendered beside the note
+	// Summary is the last context.compacted whose note is a summary, and Prior the one
+	// that is rendered beside a later note.
+	Summary, Prior cairn.Seq
+	SummaryBytes   int64
 	// Known is the number of tokens that prompt and answer of the last call had,
 	// and KnownBytes what Bytes was then.
 	Known, KnownBytes int64

@@ -117,7 +117,7 @@ func (p *planner) manifest() cairn.Manifest {
 	c := &p.s.Context
 	m := cairn.Manifest{From: c.From, To: p.s.Seq, Note: c.Note, Toolset: c.Toolset}
 	if c.Note != 0 {
-		m.Task, m.Plan = c.Task, c.Kept
+		m.Task, m.Plan, m.Prior = c.Task, c.Kept, c.Prior
 	}
 	return m
 }

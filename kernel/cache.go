@@ -83,7 +83,7 @@ func (h *history) has(m cairn.Manifest) bool {
 	if h.from == 0 || h.from > m.From {
 		return false
 	}
-	for _, seq := range []cairn.Seq{m.Task, m.Note, m.Plan} {
+	for _, seq := range []cairn.Seq{m.Task, m.Note, m.Plan, m.Prior} {
 		if seq == 0 || seq >= h.from {
 			continue
 		}
@@ -101,7 +101,7 @@ func (h *history) has(m cairn.Manifest) bool {
 // load reads the events of a manifest up to the present.
 func (h *history) load(ctx context.Context, j *journal.Journal, s cairn.SessionKey, m cairn.Manifest) error {
 	*h = history{from: m.From}
-	for _, seq := range []cairn.Seq{m.Task, m.Note, m.Plan} {
+	for _, seq := range []cairn.Seq{m.Task, m.Note, m.Plan, m.Prior} {
 		if seq == 0 || seq >= m.From {
 			continue
 		}
@@ -129,13 +129,13 @@ func (h *history) load(ctx context.Context, j *journal.Journal, s cairn.SessionK
 func (h *history) of(m cairn.Manifest) iter.Seq2[cairn.Event, error] {
 	return func(yield func(cairn.Event, error) bool) {
 		for _, e := range h.extra {
-			if (e.Seq == m.Task || e.Seq == m.Note || e.Seq == m.Plan) && !yield(e, nil) {
+			if (e.Seq == m.Task || e.Seq == m.Note || e.Seq == m.Plan || e.Seq == m.Prior) && !yield(e, nil) {
 				return
 			}
 		}
 		for _, e := range h.events {
 			wanted := (e.Seq >= m.From && e.Seq <= m.To) || (e.Seq == m.Task && m.Task != 0) || (e.Seq == m.Note && m.Note != 0) ||
-				(e.Seq == m.Plan && m.Plan != 0)
+				(e.Seq == m.Plan && m.Plan != 0) || (e.Seq == m.Prior && m.Prior != 0)
 			if wanted && !yield(e, nil) {
 				return
 			}

@@ -82,7 +82,7 @@ var about = map[string]string{
 	"Limits.retries":  "How often a model call that failed is tried again, per model.",
 	"Limits.invalid":  "Answers in a row of which no call could be made.",
 
-	"Params.max_output":  "Tokens of one answer. There is no call without a cap.",
+	"Params.max_output":  "Tokens of one answer. There is no call without a cap; it is at most half of the model's window.",
 	"Params.temperature": "Sampling temperature.",
 	"Params.top_p":       "Nucleus sampling.",
 	"Params.stop":        "Texts that end an answer.",
