@@ -125,13 +125,16 @@ func find(ctx context.Context, getenv func(string) string) (string, error) {
 	return "", errors.New(none)
 }
 
-// watch prints what the model says while it says it, and how the run ended.
+// watch prints what the model says while it says it, and how the run ended. What is
+// said live is not kept for who comes late: the recorded answer completes it.
 func watch(ctx context.Context, c *client.Client, id cairn.SessionID, out io.Writer) error {
+	said := ""
 	for item, err := range c.Stream(ctx, id, 0, client.UntilIdle()) {
 		if err != nil {
 			return err
 		}
 		if item.Delta != nil && item.Delta.Kind == cairn.PartText {
+			said += item.Delta.Text
 			_, _ = io.WriteString(out, item.Delta.Text)
 		}
 		if item.Event == nil {
@@ -142,7 +145,13 @@ func watch(ctx context.Context, c *client.Client, id cairn.SessionID, out io.Wri
 			return err
 		}
 		switch d := e.Data.(type) {
+		case cairn.ModelCompleted:
+			if rest, ok := strings.CutPrefix(cairn.TextOf(d.Answer.Content), said); ok {
+				_, _ = io.WriteString(out, rest)
+			}
+			said = ""
 		case cairn.ModelRetried:
+			said = ""
 			_, _ = fmt.Fprintf(out, "\nattempt %d failed (%s); the next one starts anew\n", d.Attempt, d.Error.Message)
 		case cairn.RunCompleted:
 			_, _ = fmt.Fprintf(out, "\n%d tokens in, %d out, %s, %s\n", d.Summary.Usage.Prompt(), d.Summary.Usage.Output, d.Summary.Cost,
