@@ -18,11 +18,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/internal/yamltree"
 	"github.com/cairn-run/cairn/model/price"
 	"github.com/cairn-run/cairn/model/wire"
 	"github.com/cairn-run/cairn/vault"
@@ -96,23 +94,15 @@ type dollars cairn.Money
 func (d *dollars) UnmarshalYAML(n ast.Node) error {
 	s, ok := n.(*ast.StringNode)
 	if !ok || !strings.HasPrefix(s.Value, "$") {
-		return &placed{n.GetToken(), "expected dollars for a million tokens, like $2.50"}
+		return &yamltree.Error{At: yamltree.At(n.GetToken()), Problem: "expected dollars for a million tokens, like $2.50"}
 	}
 	m, err := cairn.ParseMoney(s.Value)
 	if err != nil {
-		return &placed{n.GetToken(), err.Error()}
+		return &yamltree.Error{At: yamltree.At(n.GetToken()), Problem: err.Error()}
 	}
 	*d = dollars(m)
 	return nil
 }
-
-// placed is a problem and where it is.
-type placed struct {
-	at      *token.Token
-	problem string
-}
-
-func (p *placed) Error() string { return p.problem }
 
 // pathError is a problem of a value that was read, by the names that lead to it.
 type pathError struct {
@@ -124,9 +114,9 @@ func (p *pathError) Error() string { return p.problem }
 
 // fileErrorf is what is wrong with a providers file, and where. The line itself is
 // not shown: somebody may have written a key there.
-func fileErrorf(file string, at *token.Position, format string, args ...any) error {
+func fileErrorf(file string, at yamltree.Place, format string, args ...any) error {
 	where := file
-	if at != nil {
+	if at.Line > 0 {
 		where = fmt.Sprintf("%s:%d:%d", file, at.Line, at.Column)
 	}
 	return &cairn.Error{Code: cairn.CodeInvalid, NotDone: true, Message: where + ": " + fmt.Sprintf(format, args...)}
@@ -147,102 +137,50 @@ func readProviders(path string, asked bool) (*providersFile, error) {
 		return nil, fmt.Errorf("providers: %w", err)
 	}
 	if len(data) > maxProvidersFile {
-		return nil, fileErrorf(path, nil, "larger than %d bytes", maxProvidersFile)
+		return nil, fileErrorf(path, yamltree.Place{}, "larger than %d bytes", maxProvidersFile)
 	}
 	return parseProviders(path, data)
 }
 
 // parseProviders reads a file strictly.
 func parseProviders(name string, data []byte) (*providersFile, error) {
-	tokens := lexer.Tokenize(string(data))
-	if deep := tooDeep(tokens); deep != nil {
-		return nil, fileErrorf(name, deep.Position, "nested more than %d deep", maxNesting)
-	}
-	tree, err := parser.Parse(tokens, 0)
-	if err != nil {
-		return nil, yamlError(name, err)
-	}
-	var bodies []ast.Node
-	for _, d := range tree.Docs {
-		if d.Body != nil {
-			bodies = append(bodies, d.Body)
-		}
-	}
-	switch len(bodies) {
-	case 0:
+	docs, bad := yamltree.Parse(string(data), yamltree.Options{Depth: maxNesting, Columns: 80 * maxNesting})
+	switch {
+	case bad != nil:
+		return nil, yamlError(name, bad)
+	case len(docs) == 0:
 		return &providersFile{}, nil
-	case 1:
-	default:
-		return nil, fileErrorf(name, bodies[1].GetToken().Position, "a second YAML document: a file holds one")
+	case len(docs) > 1:
+		return nil, fileErrorf(name, yamltree.At(docs[1].Body.GetToken()), "a second YAML document: a file holds one")
 	}
-	if bad := aliased(bodies[0]); bad != nil {
-		return nil, fileErrorf(name, bad.Position, "anchors, aliases and tags cannot be used here: write the value out")
+	root := docs[0].Root
+	if bad := root.Find(func(n *yamltree.Node) bool { return n.Kind >= yamltree.Anchor && n.Kind <= yamltree.Tag }); bad != nil {
+		return nil, fileErrorf(name, bad.At, "anchors, aliases and tags cannot be used here: write the value out")
 	}
 	var f providersFile
-	if err := yaml.NodeToValue(bodies[0], &f, yaml.Strict()); err != nil {
+	if err := yaml.NodeToValue(docs[0].Body, &f, yaml.Strict()); err != nil {
 		return nil, yamlError(name, err)
 	}
 	if bad := f.validate(); bad != nil {
-		return nil, fileErrorf(name, locate(bodies[0], bad.path), "%s", bad.problem)
+		return nil, fileErrorf(name, locate(root, bad.path), "%s", bad.problem)
 	}
 	return &f, nil
-}
-
-// tooDeep finds nesting that the parser, which is recursive, would follow.
-func tooDeep(tokens token.Tokens) *token.Token {
-	flow, entries, line := 0, 0, 0
-	for _, t := range tokens {
-		switch t.Type {
-		case token.MappingStartType, token.SequenceStartType:
-			flow++
-		case token.MappingEndType, token.SequenceEndType:
-			flow--
-		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
-			if t.Position.Line != line {
-				line, entries = t.Position.Line, 0
-			}
-			if flow == 0 {
-				entries++
-			}
-		}
-		if flow > maxNesting || entries > maxNesting || t.Position.Column > 80*maxNesting {
-			return t
-		}
-	}
-	return nil
-}
-
-type finder struct{ found *token.Token }
-
-// Visit implements ast.Visitor.
-func (f *finder) Visit(n ast.Node) ast.Visitor {
-	switch n.(type) {
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode:
-		if f.found == nil {
-			f.found = n.GetToken()
-		}
-		return nil
-	}
-	return f
-}
-
-func aliased(n ast.Node) *token.Token {
-	var f finder
-	ast.Walk(&f, n)
-	return f.found
 }
 
 // yamlError takes the place and the problem out of an error of the parser, and
 // leaves the text of the file.
 func yamlError(name string, err error) error {
-	if p, ok := errors.AsType[*placed](err); ok {
-		return fileErrorf(name, p.at.Position, "%s", unquoted(p.problem))
+	bad, ok := errors.AsType[*yamltree.Error](err)
+	if !ok {
+		bad = &yamltree.Error{}
+		if e, ok := errors.AsType[yaml.Error](err); ok {
+			bad = &yamltree.Error{At: yamltree.At(e.GetToken()), Problem: e.GetMessage()}
+		}
 	}
-	e, ok := errors.AsType[yaml.Error](err)
-	if !ok || e.GetToken() == nil {
-		return fileErrorf(name, nil, "not YAML")
+	if bad.At.Line == 0 {
+		return fileErrorf(name, bad.At, "not YAML")
 	}
-	return fileErrorf(name, e.GetToken().Position, "%s", unquoted(e.GetMessage()))
+	return fileErrorf(name, bad.At, "%s", unquoted(bad.Problem))
 }
 
 var quoted = regexp.MustCompile(`"[^"]*"`)
@@ -259,24 +197,21 @@ func unquoted(message string) string {
 }
 
 // locate finds where a path leads, or as far as it leads.
-func locate(n ast.Node, path []any) *token.Position {
-	at := n.GetToken().Position
+func locate(n *yamltree.Node, path []any) yamltree.Place {
+	at := n.At
 	for _, step := range path {
-		var next ast.Node
+		var next *yamltree.Node
 		switch step := step.(type) {
 		case string:
-			for _, v := range pairs(n) {
-				if v.Key.GetToken().Value == step {
-					at, next = v.Key.GetToken().Position, v.Value
+			for _, f := range n.Fields {
+				if f.Name == step {
+					at, next = f.At, f.Value
 				}
 			}
 		case int:
-			if s, ok := n.(*ast.SequenceNode); ok && step < len(s.Values) {
-				next = s.Values[step]
-				at = next.GetToken().Position
-				if p := pairs(next); len(p) > 0 {
-					at = p[0].Key.GetToken().Position
-				}
+			if step < len(n.Items) {
+				next = n.Items[step]
+				at = next.At
 			}
 		}
 		if next == nil {
@@ -285,16 +220,6 @@ func locate(n ast.Node, path []any) *token.Position {
 		n = next
 	}
 	return at
-}
-
-func pairs(n ast.Node) []*ast.MappingValueNode {
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		return n.Values
-	case *ast.MappingValueNode:
-		return []*ast.MappingValueNode{n}
-	}
-	return nil
 }
 
 var (

@@ -41,6 +41,7 @@ var layers = map[string]int{
 	"api":                          4,
 	"node":                         8,
 	"internal/config":              2,
+	"internal/yamltree":            1,
 	"internal/cli":                 9,
 	"cmd/cairn":                    10,
 	"internal/arch":                0,

@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/internal/yamltree"
 )
 
 // MaxSize is the largest agent file, and the largest schema file, in bytes.
@@ -60,7 +61,7 @@ func Parse(name string, data []byte) (*File, error) {
 	s.lines = strings.Split(text, "\n")
 	for i, line := range s.lines {
 		if at := strings.IndexFunc(line, func(r rune) bool { return r == utf8.RuneError }); at >= 0 && !utf8.ValidString(line) {
-			return nil, s.at(place{i + 1, utf8.RuneCountInString(line[:at]) + 1}, "not UTF-8 text")
+			return nil, s.at(place{Line: i + 1, Column: utf8.RuneCountInString(line[:at]) + 1}, "not UTF-8 text")
 		}
 	}
 	d := &decoder{source: s, places: map[string]place{}}
@@ -71,19 +72,19 @@ func Parse(name string, data []byte) (*File, error) {
 		return nil, err
 	}
 	d.json = t.fromJSON
-	if t.tree.kind == kindNull {
-		return nil, s.at(t.tree.at, "no fields: an agent needs at least name and model")
+	if t.tree.Kind == yamltree.Null {
+		return nil, s.at(t.tree.At, "no fields: an agent needs at least name and model")
 	}
 	if err := d.decode(t.tree, "", reflect.ValueOf(f.Agent).Elem()); err != nil {
 		return nil, err
 	}
 	if body != nil {
-		if p, ok := d.places["instructions"]; ok && strings.TrimSpace(body.text) != "" {
+		if p, ok := d.places["instructions"]; ok && strings.TrimSpace(body.Text) != "" {
 			return nil, s.at(p, "the instructions are given twice: here and as the text of the file")
 		}
-		if text := strings.Trim(body.text, "\n"); text != "" {
+		if text := strings.Trim(body.Text, "\n"); text != "" {
 			f.Agent.Instructions = text
-			d.places["instructions"] = body.at
+			d.places["instructions"] = body.At
 		}
 	}
 	if err := f.Locate(f.Agent.Validate()); err != nil {
@@ -143,7 +144,7 @@ func (s *source) read(data []byte, text string) (parsed, *tree, error) {
 func (s *source) split() (front string, body *tree, err error) {
 	fence := func(line string) bool { return strings.TrimRight(line, " \t") == "---" }
 	if !fence(s.lines[0]) {
-		return "", nil, s.at(place{1, 1}, "expected --- on the first line: the fields of the agent stand between two such lines, the instructions after them")
+		return "", nil, s.at(place{Line: 1, Column: 1}, "expected --- on the first line: the fields of the agent stand between two such lines, the instructions after them")
 	}
 	for i, line := range s.lines[1:] {
 		if fence(line) {
@@ -153,10 +154,10 @@ func (s *source) split() (front string, body *tree, err error) {
 			for start <= len(s.lines) && strings.TrimSpace(s.lines[start-1]) == "" {
 				start++
 			}
-			return strings.Join(s.lines[1:i+1], "\n") + "\n", &tree{kind: kindText, text: text, at: place{start, 1}}, nil
+			return strings.Join(s.lines[1:i+1], "\n") + "\n", &tree{Kind: yamltree.Text, Text: text, At: place{Line: start, Column: 1}}, nil
 		}
 	}
-	return "", nil, s.at(place{1, 1}, "the line --- that ends the fields is missing")
+	return "", nil, s.at(place{Line: 1, Column: 1}, "the line --- that ends the fields is missing")
 }
 
 // loadSchema reads the JSON Schema that output.schema names.
@@ -188,10 +189,10 @@ func (s *source) loadSchema(at place, name string) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.kind != kindMapping {
-		return nil, inner.at(t.at, "expected a JSON Schema, a mapping; found %s", t.kind)
+	if t.Kind != yamltree.Mapping {
+		return nil, inner.at(t.At, "expected a JSON Schema, a mapping; found %s", t.Kind)
 	}
-	return t.json(), nil
+	return toJSON(t), nil
 }
 
 // readBounded reads a regular file of at most MaxSize bytes.
@@ -240,7 +241,7 @@ func IsAgent(path string) (bool, error) {
 			return strings.Contains(text, `"model"`), nil //nolint:nilerr // see above
 		}
 		has := func(name string) bool {
-			return slices.ContainsFunc(t.fields, func(f field) bool { return f.name == name })
+			return slices.ContainsFunc(t.Fields, func(f field) bool { return f.Name == name })
 		}
 		return has("model") && !has("replies") && !has("cases") && !has("default"), nil
 	}

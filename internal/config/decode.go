@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/internal/yamltree"
 )
 
 // decoder fills Go values from a tree by the names of their JSON form. It
@@ -52,27 +53,27 @@ var later = map[reflect.Type]map[string]string{
 // decode fills v, which stands at a path of the definition.
 func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 	if _, ok := d.places[path]; !ok {
-		d.places[path] = t.at
+		d.places[path] = t.At
 	}
 	switch v.Type() {
 	case typeRaw:
-		v.SetBytes(t.json())
+		v.SetBytes(toJSON(t))
 		return nil
 	case typeMoney:
 		return d.money(t, v)
 	case typeDuration:
-		if t.kind == kindText {
+		if t.Kind == yamltree.Text {
 			var dur cairn.Duration
-			if err := dur.UnmarshalText([]byte(t.text)); err == nil {
+			if err := dur.UnmarshalText([]byte(t.Text)); err == nil {
 				v.SetInt(int64(dur))
 				return nil
 			}
 		}
 		return d.expected(t, "a duration like 30s, 5m or 2h")
 	case typeMCP:
-		if t.kind == kindText { // mcp: https://…
-			v.FieldByName("URL").SetString(t.text)
-			d.places[path+".url"] = t.at
+		if t.Kind == yamltree.Text { // mcp: https://…
+			v.FieldByName("URL").SetString(t.Text)
+			d.places[path+".url"] = t.At
 			return nil
 		}
 	}
@@ -83,30 +84,30 @@ func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 	case reflect.Struct:
 		return d.fields(t, path, v)
 	case reflect.Map:
-		if t.kind != kindMapping {
+		if t.Kind != yamltree.Mapping {
 			return d.expected(t, "a mapping of names")
 		}
-		m := reflect.MakeMapWithSize(v.Type(), len(t.fields))
-		for _, f := range t.fields {
-			at := path + "." + f.name
-			d.places[at] = f.at
+		m := reflect.MakeMapWithSize(v.Type(), len(t.Fields))
+		for _, f := range t.Fields {
+			at := path + "." + f.Name
+			d.places[at] = f.At
 			item := reflect.New(v.Type().Elem()).Elem()
-			if err := d.decode(f.value, at, item); err != nil {
+			if err := d.decode(f.Value, at, item); err != nil {
 				return err
 			}
-			m.SetMapIndex(reflect.ValueOf(f.name).Convert(v.Type().Key()), item)
+			m.SetMapIndex(reflect.ValueOf(f.Name).Convert(v.Type().Key()), item)
 		}
 		v.Set(m)
 		return nil
 	case reflect.Slice:
-		if t.kind != kindList {
-			if t.kind == kindText && v.Type().Elem().Kind() == reflect.String {
-				return d.expected(t, fmt.Sprintf("a list: write [%s]", strconv.Quote(t.text)))
+		if t.Kind != yamltree.List {
+			if t.Kind == yamltree.Text && v.Type().Elem().Kind() == reflect.String {
+				return d.expected(t, fmt.Sprintf("a list: write [%s]", strconv.Quote(t.Text)))
 			}
 			return d.expected(t, "a list")
 		}
-		s := reflect.MakeSlice(v.Type(), len(t.items), len(t.items))
-		for i, item := range t.items {
+		s := reflect.MakeSlice(v.Type(), len(t.Items), len(t.Items))
+		for i, item := range t.Items {
 			if err := d.decode(item, fmt.Sprintf("%s[%d]", path, i), s.Index(i)); err != nil {
 				return err
 			}
@@ -120,52 +121,52 @@ func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 func (d *decoder) scalar(t *tree, v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.String:
-		if t.kind == kindNumber || t.kind == kindBool {
-			return d.expected(t, fmt.Sprintf("text: put it in quotes, %q", t.text))
+		if t.Kind == yamltree.Number || t.Kind == yamltree.Bool {
+			return d.expected(t, fmt.Sprintf("text: put it in quotes, %q", t.Text))
 		}
-		if t.kind != kindText {
+		if t.Kind != yamltree.Text {
 			return d.expected(t, "text")
 		}
-		v.SetString(t.text)
+		v.SetString(t.Text)
 	case reflect.Bool:
-		if t.kind != kindBool {
+		if t.Kind != yamltree.Bool {
 			return d.expected(t, "true or false")
 		}
-		v.SetBool(t.text == "true")
+		v.SetBool(t.Text == "true")
 	case reflect.Int, reflect.Int64:
-		n, err := strconv.ParseInt(t.text, 10, v.Type().Bits())
-		if t.kind != kindNumber || err != nil {
+		n, err := strconv.ParseInt(t.Text, 10, v.Type().Bits())
+		if t.Kind != yamltree.Number || err != nil {
 			return d.expected(t, "a whole number")
 		}
 		v.SetInt(n)
 	case reflect.Float64:
-		f, err := strconv.ParseFloat(t.text, 64)
-		if t.kind != kindNumber || err != nil || math.IsInf(f, 0) {
+		f, err := strconv.ParseFloat(t.Text, 64)
+		if t.Kind != yamltree.Number || err != nil || math.IsInf(f, 0) {
 			return d.expected(t, "a number")
 		}
 		v.SetFloat(f)
 	default:
-		return d.at(t.at, "a value of type %s cannot be read from a file", v.Type())
+		return d.at(t.At, "a value of type %s cannot be read from a file", v.Type())
 	}
 	return nil
 }
 
 func (d *decoder) money(t *tree, v reflect.Value) error {
 	switch {
-	case t.kind == kindText:
-		m, err := cairn.ParseMoney(t.text)
+	case t.Kind == yamltree.Text:
+		m, err := cairn.ParseMoney(t.Text)
 		if err != nil {
-			return d.at(t.at, "%v", err)
+			return d.at(t.At, "%v", err)
 		}
 		v.SetInt(int64(m))
-	case t.kind == kindNumber && d.json:
-		n, err := strconv.ParseInt(t.text, 10, 64)
+	case t.Kind == yamltree.Number && d.json:
+		n, err := strconv.ParseInt(t.Text, 10, 64)
 		if err != nil {
 			return d.expected(t, "an amount like \"$1.25\", or a whole number of nano-dollars")
 		}
 		v.SetInt(n)
-	case t.kind == kindNumber:
-		return d.expected(t, fmt.Sprintf("an amount: write $%s", t.text))
+	case t.Kind == yamltree.Number:
+		return d.expected(t, fmt.Sprintf("an amount: write $%s", t.Text))
 	default:
 		return d.expected(t, "an amount like $1.25")
 	}
@@ -173,38 +174,38 @@ func (d *decoder) money(t *tree, v reflect.Value) error {
 }
 
 func (d *decoder) fields(t *tree, path string, v reflect.Value) error {
-	if t.kind != kindMapping {
+	if t.Kind != yamltree.Mapping {
 		return d.expected(t, "fields: "+strings.Join(names(v.Type()), ", "))
 	}
-	for _, f := range t.fields {
-		if why, ok := later[v.Type()][f.name]; ok {
-			return d.at(f.at, "field %q is not available in this version: %s", f.name, why)
+	for _, f := range t.Fields {
+		if why, ok := later[v.Type()][f.Name]; ok {
+			return d.at(f.At, "field %q is not available in this version: %s", f.Name, why)
 		}
-		i := fieldIndex(v.Type(), f.name)
+		i := fieldIndex(v.Type(), f.Name)
 		if i < 0 {
 			return d.unknown(f, v.Type())
 		}
-		at := f.name
+		at := f.Name
 		if path != "" {
-			at = path + "." + f.name
+			at = path + "." + f.Name
 		}
-		d.places[at] = f.value.at
-		if f.value.kind == kindNull && v.Type().Field(i).Type != typeRaw {
-			return d.at(f.at, "field %q is empty: give it a value or take it out", f.name)
+		d.places[at] = f.Value.At
+		if f.Value.Kind == yamltree.Null && v.Type().Field(i).Type != typeRaw {
+			return d.at(f.At, "field %q is empty: give it a value or take it out", f.Name)
 		}
-		if v.Type() == typeOutput && f.name == "schema" && f.value.kind == kindText {
-			raw, err := d.load(f.value.at, f.value.text)
+		if v.Type() == typeOutput && f.Name == "schema" && f.Value.Kind == yamltree.Text {
+			raw, err := d.load(f.Value.At, f.Value.Text)
 			if err != nil {
 				return err
 			}
 			v.Field(i).SetBytes(raw)
 			continue
 		}
-		if err := d.decode(f.value, at, v.Field(i)); err != nil {
+		if err := d.decode(f.Value, at, v.Field(i)); err != nil {
 			return err
 		}
 		if why := nothing(v.Type(), i, v.Field(i)); why != "" {
-			return d.at(f.value.at, "%s: %s", at, why)
+			return d.at(f.Value.At, "%s: %s", at, why)
 		}
 	}
 	return nil
@@ -232,21 +233,21 @@ func nothing(t reflect.Type, i int, v reflect.Value) string {
 
 func (d *decoder) unknown(f field, t reflect.Type) error {
 	known := names(t)
-	if n, ok := near(f.name, known); ok {
-		return d.at(f.at, "field %q is not known: did you mean %q?", f.name, n)
+	if n, ok := near(f.Name, known); ok {
+		return d.at(f.At, "field %q is not known: did you mean %q?", f.Name, n)
 	}
-	return d.at(f.at, "field %q is not known here: expected one of %s", f.name, strings.Join(known, ", "))
+	return d.at(f.At, "field %q is not known here: expected one of %s", f.Name, strings.Join(known, ", "))
 }
 
 func (d *decoder) expected(t *tree, what string) error {
-	found := t.kind.String()
-	switch t.kind {
-	case kindNumber, kindBool:
-		found = t.text
-	case kindText:
-		found = strconv.Quote(short(t.text))
+	found := t.Kind.String()
+	switch t.Kind {
+	case yamltree.Number, yamltree.Bool:
+		found = t.Text
+	case yamltree.Text:
+		found = strconv.Quote(short(t.Text))
 	}
-	return d.at(t.at, "expected %s; found %s", what, found)
+	return d.at(t.At, "expected %s; found %s", what, found)
 }
 
 // locate is the place of a path, or of the nearest value that holds it.

@@ -57,17 +57,14 @@ func window(source string, column int) (string, int) {
 	return string(runes[from : from+maxSource]), min(column-from, maxSource+1)
 }
 
-// place is a position in a file, from 1. The zero place means the whole file.
-type place struct{ line, column int }
-
-// at makes an error at a place of the file.
+// at makes an error at a place of the file; the zero place means the whole file.
 func (s *source) at(p place, format string, args ...any) *Error {
-	if p.line < 1 {
-		p = place{1, 1}
+	if p.Line < 1 {
+		p = place{Line: 1, Column: 1}
 	}
-	e := &Error{File: s.name, Line: p.line, Column: max(p.column, 1), Problem: fmt.Sprintf(format, args...)}
-	if p.line <= len(s.lines) {
-		e.Source = s.lines[p.line-1]
+	e := &Error{File: s.name, Line: p.Line, Column: max(p.Column, 1), Problem: fmt.Sprintf(format, args...)}
+	if p.Line <= len(s.lines) {
+		e.Source = s.lines[p.Line-1]
 	}
 	return e
 }

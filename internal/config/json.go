@@ -8,6 +8,8 @@ import (
 	"io"
 	"sort"
 	"unicode/utf8"
+
+	"github.com/cairn-run/cairn/internal/yamltree"
 )
 
 // readJSON reads a JSON text into a tree.
@@ -45,7 +47,7 @@ func (r *jsonReader) place(offset int) place {
 	if line > 0 {
 		start = r.breaks[line-1] + 1
 	}
-	return place{line + 1, utf8.RuneCount(r.data[start:offset]) + 1}
+	return place{Line: line + 1, Column: utf8.RuneCount(r.data[start:offset]) + 1}
 }
 
 // next is the place of the next token.
@@ -68,9 +70,9 @@ func (r *jsonReader) fail(err error) error {
 }
 
 func (r *jsonReader) value(depth int) (*tree, error) {
-	t := &tree{at: r.next()}
+	t := &tree{At: r.next()}
 	if depth > maxDepth {
-		return nil, r.at(t.at, "nested more than %d deep", maxDepth)
+		return nil, r.at(t.At, "nested more than %d deep", maxDepth)
 	}
 	token, err := r.d.Token()
 	if err != nil {
@@ -78,25 +80,25 @@ func (r *jsonReader) value(depth int) (*tree, error) {
 	}
 	switch v := token.(type) {
 	case nil:
-		t.kind = kindNull
+		t.Kind = yamltree.Null
 	case bool:
-		t.kind, t.text = kindBool, fmt.Sprint(v)
+		t.Kind, t.Text = yamltree.Bool, fmt.Sprint(v)
 	case json.Number:
-		t.kind, t.text = kindNumber, v.String()
+		t.Kind, t.Text = yamltree.Number, v.String()
 	case string:
-		t.kind, t.text = kindText, v
+		t.Kind, t.Text = yamltree.Text, v
 	case json.Delim:
 		if v == '[' {
-			t.kind = kindList
+			t.Kind = yamltree.List
 			for r.d.More() {
 				item, err := r.value(depth + 1)
 				if err != nil {
 					return nil, err
 				}
-				t.items = append(t.items, item)
+				t.Items = append(t.Items, item)
 			}
 		} else {
-			t.kind = kindMapping
+			t.Kind = yamltree.Mapping
 			seen := map[string]bool{}
 			for r.d.More() {
 				p := r.next()
@@ -113,7 +115,7 @@ func (r *jsonReader) value(depth int) (*tree, error) {
 				if err != nil {
 					return nil, err
 				}
-				t.fields = append(t.fields, field{name, p, value})
+				t.Fields = append(t.Fields, field{Name: name, At: p, Value: value})
 			}
 		}
 		if _, err := r.d.Token(); err != nil {

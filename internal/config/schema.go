@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/internal/yamltree"
 )
 
 // Schema is the JSON Schema (2020-12) of the agent file, generated from the Go
@@ -18,10 +19,10 @@ func Schema() []byte {
 	root := object("$schema", text("https://json-schema.org/draft/2020-12/schema"),
 		"title", text("Cairn agent"),
 		"description", text("Definition of an agent: the front matter of a Markdown file, or a YAML or JSON file."))
-	root.fields = append(root.fields, g.fields(reflect.TypeFor[cairn.Agent]()).fields...)
-	root.fields = append(root.fields, field{name: "$defs", value: g.defs})
+	root.Fields = append(root.Fields, g.fields(reflect.TypeFor[cairn.Agent]()).Fields...)
+	root.Fields = append(root.Fields, field{Name: "$defs", Value: g.defs})
 	var b bytes.Buffer
-	_ = json.Indent(&b, root.json(), "", "  ") // what a tree writes is JSON
+	_ = json.Indent(&b, toJSON(root), "", "  ") // what a tree writes is JSON
 	b.WriteByte('\n')
 	return b.Bytes()
 }
@@ -153,12 +154,12 @@ func (g *schemaGen) of(t reflect.Type) *tree {
 
 func (g *schemaGen) ref(t reflect.Type) *tree {
 	known := false
-	for _, f := range g.defs.fields {
-		known = known || f.name == t.Name()
+	for _, f := range g.defs.Fields {
+		known = known || f.Name == t.Name()
 	}
 	if !known {
 		def := object()
-		g.defs.fields = append(g.defs.fields, field{name: t.Name(), value: def})
+		g.defs.Fields = append(g.defs.Fields, field{Name: t.Name(), Value: def})
 		*def = *g.fields(t)
 	}
 	return object("$ref", text("#/$defs/"+t.Name()))
@@ -177,48 +178,48 @@ func (g *schemaGen) fields(t reflect.Type) *tree {
 		case jsonName(f) == "input_schema":
 			s = object("type", text("object"))
 		}
-		for j := range s.fields {
-			if s.fields[j].name == "minimum" && r.min > 0 {
-				s.fields[j].value = number(r.min)
+		for j := range s.Fields {
+			if s.Fields[j].Name == "minimum" && r.min > 0 {
+				s.Fields[j].Value = number(r.min)
 			}
 		}
 		if r.max > 0 {
-			s.fields = append(s.fields, field{name: "maximum", value: number(r.max)})
+			s.Fields = append(s.Fields, field{Name: "maximum", Value: number(r.max)})
 		}
 		if r.pattern != "" {
-			s.fields = append(s.fields, field{name: "pattern", value: text(r.pattern)})
+			s.Fields = append(s.Fields, field{Name: "pattern", Value: text(r.pattern)})
 		}
 		if len(r.enum) > 0 {
 			values := list()
 			for _, v := range r.enum {
-				values.items = append(values.items, text(v))
+				values.Items = append(values.Items, text(v))
 			}
-			s.fields = append(s.fields, field{name: "enum", value: values})
+			s.Fields = append(s.Fields, field{Name: "enum", Value: values})
 		}
 		note := about[fieldKey(t, f)]
 		if r.preset != "" {
 			note += " Default: " + r.preset + "."
 		}
-		s.fields = append(s.fields, field{name: "description", value: text(note)})
-		properties.fields = append(properties.fields, field{name: jsonName(f), value: s})
+		s.Fields = append(s.Fields, field{Name: "description", Value: text(note)})
+		properties.Fields = append(properties.Fields, field{Name: jsonName(f), Value: s})
 		if r.required {
-			required.items = append(required.items, text(jsonName(f)))
+			required.Items = append(required.Items, text(jsonName(f)))
 		}
 	}
 	s := object("type", text("object"), "properties", properties)
-	if len(required.items) > 0 {
-		s.fields = append(s.fields, field{name: "required", value: required})
+	if len(required.Items) > 0 {
+		s.Fields = append(s.Fields, field{Name: "required", Value: required})
 	}
-	return append1(s, "additionalProperties", &tree{kind: kindBool, text: "false"})
+	return append1(s, "additionalProperties", &tree{Kind: yamltree.Bool, Text: "false"})
 }
 
 func append1(t *tree, name string, v *tree) *tree {
-	t.fields = append(t.fields, field{name: name, value: v})
+	t.Fields = append(t.Fields, field{Name: name, Value: v})
 	return t
 }
 
 func object(pairs ...any) *tree {
-	t := &tree{kind: kindMapping}
+	t := &tree{Kind: yamltree.Mapping}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		name, _ := pairs[i].(string)
 		value, _ := pairs[i+1].(*tree)
@@ -227,6 +228,6 @@ func object(pairs ...any) *tree {
 	return t
 }
 
-func list(items ...*tree) *tree { return &tree{kind: kindList, items: items} }
-func text(s string) *tree       { return &tree{kind: kindText, text: s} }
-func number(n int64) *tree      { return &tree{kind: kindNumber, text: strconv.FormatInt(n, 10)} }
+func list(items ...*tree) *tree { return &tree{Kind: yamltree.List, Items: items} }
+func text(s string) *tree       { return &tree{Kind: yamltree.Text, Text: s} }
+func number(n int64) *tree      { return &tree{Kind: yamltree.Number, Text: strconv.FormatInt(n, 10)} }

@@ -3,78 +3,54 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+
+	"github.com/cairn-run/cairn/internal/yamltree"
 )
 
-// kind says what a value is.
-type kind int
-
-const (
-	kindNull kind = iota
-	kindBool
-	kindNumber
-	kindText
-	kindList
-	kindMapping
-)
-
-// String is the word for the kind in a message.
-func (k kind) String() string {
-	return [...]string{"nothing", "true or false", "a number", "text", "a list", "a mapping"}[k]
-}
-
-// tree is a value of a file with the place where it stands. YAML and JSON are
+// A tree is a value of a file with the place where it stands. YAML and JSON are
 // read into the same form.
-type tree struct {
-	kind   kind
-	at     place
-	text   string // of text; of a number as JSON; "true" or "false"
-	items  []*tree
-	fields []field
-}
-
-// field is an entry of a mapping.
-type field struct {
-	name  string
-	at    place
-	value *tree
-}
+type (
+	tree  = yamltree.Node
+	field = yamltree.Field
+	place = yamltree.Place
+)
 
 // maxDepth bounds the nesting of a file.
 const maxDepth = 100
 
-// json writes the value as JSON, the fields in the order of the file.
-func (t *tree) json() json.RawMessage {
+// toJSON writes a value as JSON, the fields in the order of the file.
+func toJSON(t *tree) json.RawMessage {
 	var b bytes.Buffer
-	t.write(&b)
+	write(&b, t)
 	return b.Bytes()
 }
 
-func (t *tree) write(b *bytes.Buffer) {
-	switch t.kind {
-	case kindNull:
+func write(b *bytes.Buffer, t *tree) {
+	switch t.Kind {
+	case yamltree.Null:
 		b.WriteString("null")
-	case kindBool, kindNumber:
-		b.WriteString(t.text)
-	case kindText:
-		writeText(b, t.text)
-	case kindList:
+	case yamltree.Bool, yamltree.Number:
+		b.WriteString(t.Text)
+	case yamltree.Text:
+		writeText(b, t.Text)
+	case yamltree.List:
 		b.WriteByte('[')
-		for i, item := range t.items {
+		for i, item := range t.Items {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			item.write(b)
+			write(b, item)
 		}
 		b.WriteByte(']')
-	case kindMapping:
+	case yamltree.Mapping:
 		b.WriteByte('{')
-		for i, f := range t.fields {
+		for i, f := range t.Fields {
 			if i > 0 {
 				b.WriteByte(',')
 			}
-			writeText(b, f.name)
+			writeText(b, f.Name)
 			b.WriteByte(':')
-			f.value.write(b)
+			write(b, f.Value)
 		}
 		b.WriteByte('}')
 	}

@@ -6,28 +6,26 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
-
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/internal/yamltree"
 )
 
 // Parse reads a script and validates it. An error begins with the name of the
 // file, the line and the column, and says what was expected.
 func Parse(file string, data []byte) (*Script, error) {
-	r := &reader{file: file, places: map[string]*token.Position{}}
+	r := &reader{file: file, places: map[string]yamltree.Place{}}
 	if len(data) > MaxFile {
 		return nil, &mistake{file: file, problem: fmt.Sprintf("larger than %d bytes", MaxFile)}
 	}
 	if !utf8.Valid(data) {
 		return nil, &mistake{file: file, problem: "not UTF-8"}
 	}
-	body := r.parse(strings.TrimPrefix(string(data), "\ufeff"))
+	root := r.parse(strings.TrimPrefix(string(data), "\ufeff"))
 	if r.err != nil {
 		return nil, r.err
 	}
 	var s Script
-	r.script("", body, &s)
+	r.script("", root, &s)
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -42,7 +40,7 @@ func Parse(file string, data []byte) (*Script, error) {
 	return &s, nil
 }
 
-func (r *reader) script(path string, n ast.Node, s *Script) {
+func (r *reader) script(path string, n *yamltree.Node, s *Script) {
 	r.object(path, n,
 		field{"model", r.text(&s.Model)},
 		field{"window", integer(r, &s.Window)},
@@ -51,29 +49,29 @@ func (r *reader) script(path string, n ast.Node, s *Script) {
 		field{"unpriced", r.boolean(&s.Unpriced)},
 		field{"delay", r.duration(&s.Delay)},
 		field{"stream", r.stream(&s.Stream)},
-		field{"replies", func(path string, n ast.Node) {
-			r.list(path, n, func(path string, n ast.Node) {
+		field{"replies", func(path string, n *yamltree.Node) {
+			r.list(path, n, func(path string, n *yamltree.Node) {
 				var reply Reply
 				r.reply(path, n, &reply)
 				s.Replies = append(s.Replies, reply)
 			})
 		}},
-		field{"cases", func(path string, n ast.Node) {
-			r.list(path, n, func(path string, n ast.Node) {
+		field{"cases", func(path string, n *yamltree.Node) {
+			r.list(path, n, func(path string, n *yamltree.Node) {
 				var c Case
 				r.reply(path, n, &c.Reply, field{"when", r.when(&c.When)})
 				s.Cases = append(s.Cases, c)
 			})
 		}},
 		field{"default", optional(&s.Default, func(reply *Reply) into {
-			return func(path string, n ast.Node) { r.reply(path, n, reply) }
+			return func(path string, n *yamltree.Node) { r.reply(path, n, reply) }
 		})},
 		field{"recording", optional(&s.Recording, r.recording)},
 	)
 }
 
 func (r *reader) rates(to *cairn.Rates) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		r.object(path, n,
 			field{"input", r.money(&to.Input)},
 			field{"cache_read", r.money(&to.CacheRead)},
@@ -88,13 +86,13 @@ func (r *reader) rates(to *cairn.Rates) into {
 }
 
 func (r *reader) stream(to *Stream) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		r.object(path, n, field{"chunk", integer(r, &to.Chunk)}, field{"every", r.duration(&to.Every)})
 	}
 }
 
 func (r *reader) usage(to *cairn.Usage) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		r.object(path, n,
 			field{"input", integer(r, &to.Input)},
 			field{"cache_read", integer(r, &to.CacheRead)},
@@ -109,20 +107,20 @@ func (r *reader) usage(to *cairn.Usage) into {
 	}
 }
 
-func (r *reader) reply(path string, n ast.Node, to *Reply, more ...field) {
+func (r *reader) reply(path string, n *yamltree.Node, to *Reply, more ...field) {
 	var stop string
 	r.object(path, n, append(more,
 		field{"text", r.text(&to.Text)},
 		field{"reasoning", r.text(&to.Reasoning)},
-		field{"opaque", func(path string, n ast.Node) {
-			r.list(path, n, func(path string, n ast.Node) {
+		field{"opaque", func(path string, n *yamltree.Node) {
+			r.list(path, n, func(path string, n *yamltree.Node) {
 				var o Opaque
 				r.object(path, n, field{"provider", r.text(&o.Provider)}, field{"data", r.json(&o.Data)})
 				to.Opaque = append(to.Opaque, o)
 			})
 		}},
-		field{"calls", func(path string, n ast.Node) {
-			r.list(path, n, func(path string, n ast.Node) {
+		field{"calls", func(path string, n *yamltree.Node) {
+			r.list(path, n, func(path string, n *yamltree.Node) {
 				var c Call
 				r.call(path, n, &c)
 				to.Calls = append(to.Calls, c)
@@ -133,8 +131,8 @@ func (r *reader) reply(path string, n ast.Node, to *Reply, more ...field) {
 		field{"raw_usage", r.json(&to.RawUsage)},
 		field{"delay", optional(&to.Delay, r.duration)},
 		field{"stream", optional(&to.Stream, r.stream)},
-		field{"fail", func(path string, n ast.Node) {
-			r.list(path, n, func(path string, n ast.Node) {
+		field{"fail", func(path string, n *yamltree.Node) {
+			r.list(path, n, func(path string, n *yamltree.Node) {
 				var f Fail
 				r.failure(path, n, &f)
 				to.Fail = append(to.Fail, f)
@@ -145,26 +143,24 @@ func (r *reader) reply(path string, n ast.Node, to *Reply, more ...field) {
 	to.Stop = cairn.StopReason(stop)
 }
 
-func (r *reader) call(path string, n ast.Node, to *Call) {
+func (r *reader) call(path string, n *yamltree.Node, to *Call) {
 	r.object(path, n,
 		field{"id", r.text(&to.ID)},
 		field{"tool", r.text(&to.Tool)},
-		field{"args", func(path string, n ast.Node) {
-			if s, ok := text(n); ok {
-				to.Args = s
-				return
-			}
-			switch n.(type) {
-			case *ast.MappingNode, *ast.MappingValueNode:
+		field{"args", func(path string, n *yamltree.Node) {
+			switch n.Kind {
+			case yamltree.Text:
+				to.Args = n.Text
+			case yamltree.Mapping:
 				to.Args = r.value(path, n)
 			default:
-				r.fail(n, "expected a mapping, or text that is sent as it is, found %s", kind(n))
+				r.fail(n, "expected a mapping, or text that is sent as it is, found %s", n.Kind)
 			}
 		}},
 	)
 }
 
-func (r *reader) failure(path string, n ast.Node, to *Fail) {
+func (r *reader) failure(path string, n *yamltree.Node, to *Fail) {
 	var code string
 	r.object(path, n,
 		field{"code", r.text(&code)},
@@ -181,7 +177,7 @@ func (r *reader) failure(path string, n ast.Node, to *Fail) {
 }
 
 func (r *reader) when(to *When) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		r.object(path, n,
 			field{"turn", optional(&to.Turn, func(v *int) into { return integer(r, v) })},
 			field{"no_tools", optional(&to.NoTools, r.boolean)},
@@ -189,7 +185,7 @@ func (r *reader) when(to *When) into {
 			field{"task", optional(&to.Task, r.condition)},
 			field{"user", optional(&to.User, r.condition)},
 			field{"result", optional(&to.Result, func(v *Result) into {
-				return func(path string, n ast.Node) {
+				return func(path string, n *yamltree.Node) {
 					r.object(path, n, append(r.conditions(&v.Text),
 						field{"tool", r.text(&v.Tool)},
 						field{"is_error", optional(&v.IsError, r.boolean)},
@@ -209,5 +205,5 @@ func (r *reader) conditions(to *Text) []field {
 }
 
 func (r *reader) condition(to *Text) into {
-	return func(path string, n ast.Node) { r.object(path, n, r.conditions(to)...) }
+	return func(path string, n *yamltree.Node) { r.object(path, n, r.conditions(to)...) }
 }

@@ -4,24 +4,23 @@ import (
 	"encoding/base64"
 	"encoding/json"
 
-	"github.com/goccy/go-yaml/ast"
-
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/internal/yamltree"
 	"github.com/cairn-run/cairn/model"
 )
 
 func (r *reader) recording(to *Recording) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		r.object(path, n,
-			field{"models", func(path string, n ast.Node) {
-				r.list(path, n, func(path string, n ast.Node) {
+			field{"models", func(path string, n *yamltree.Node) {
+				r.list(path, n, func(path string, n *yamltree.Node) {
 					var m cairn.ModelInfo
 					r.recordedModel(path, n, &m)
 					to.Models = append(to.Models, m)
 				})
 			}},
-			field{"calls", func(path string, n ast.Node) {
-				r.list(path, n, func(path string, n ast.Node) {
+			field{"calls", func(path string, n *yamltree.Node) {
+				r.list(path, n, func(path string, n *yamltree.Node) {
 					var c Recorded
 					r.recordedCall(path, n, &c)
 					to.Calls = append(to.Calls, c)
@@ -31,7 +30,7 @@ func (r *reader) recording(to *Recording) into {
 	}
 }
 
-func (r *reader) recordedModel(path string, n ast.Node, to *cairn.ModelInfo) {
+func (r *reader) recordedModel(path string, n *yamltree.Node, to *cairn.ModelInfo) {
 	var prices json.RawMessage
 	r.object(path, n,
 		field{"name", r.text(&to.Name)},
@@ -39,7 +38,7 @@ func (r *reader) recordedModel(path string, n ast.Node, to *cairn.ModelInfo) {
 		field{"max_output", integer(r, &to.MaxOutput)},
 		field{"priced", r.boolean(&to.Priced)},
 		field{"table", r.text(&to.Table)},
-		field{"prices", func(path string, n ast.Node) {
+		field{"prices", func(path string, n *yamltree.Node) {
 			r.verbatim(&prices)(path, n)
 			if r.err == nil && json.Unmarshal(prices, &to.Prices) != nil {
 				r.fail(n, "expected the JSON of a list of prices")
@@ -49,12 +48,12 @@ func (r *reader) recordedModel(path string, n ast.Node, to *cairn.ModelInfo) {
 	to.Provider, _ = model.Split(to.Name)
 }
 
-func (r *reader) recordedCall(path string, n ast.Node, to *Recorded) {
+func (r *reader) recordedCall(path string, n *yamltree.Node, to *Recorded) {
 	r.object(path, n,
 		field{"model", r.text(&to.Model)},
 		field{"call", integer(r, &to.Call)},
 		field{"attempt", integer(r, &to.Attempt)},
-		field{"request", func(path string, n ast.Node) {
+		field{"request", func(path string, n *yamltree.Node) {
 			r.object(path, n,
 				field{"turn", integer(r, &to.Request.Turn)},
 				field{"setup", r.text(&to.Request.Setup)},
@@ -67,12 +66,12 @@ func (r *reader) recordedCall(path string, n ast.Node, to *Recorded) {
 }
 
 func (r *reader) recordedAnswer(to *cairn.ModelAnswer) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		var stop string
 		r.object(path, n,
 			field{"model", r.text(&to.Model)},
-			field{"content", func(path string, n ast.Node) {
-				r.list(path, n, func(path string, n ast.Node) {
+			field{"content", func(path string, n *yamltree.Node) {
+				r.list(path, n, func(path string, n *yamltree.Node) {
 					var p cairn.Part
 					r.recordedPart(path, n, &p)
 					to.Content = append(to.Content, p)
@@ -83,8 +82,8 @@ func (r *reader) recordedAnswer(to *cairn.ModelAnswer) into {
 			field{"usage", r.usage(&to.Usage)},
 			field{"raw_usage", r.verbatim(&to.RawUsage)},
 			field{"service", r.text(&to.Service)},
-			field{"beside", func(path string, n ast.Node) {
-				r.list(path, n, func(path string, n ast.Node) {
+			field{"beside", func(path string, n *yamltree.Node) {
+				r.list(path, n, func(path string, n *yamltree.Node) {
 					var s string
 					r.text(&s)(path, n)
 					to.Beside = append(to.Beside, s)
@@ -95,7 +94,7 @@ func (r *reader) recordedAnswer(to *cairn.ModelAnswer) into {
 	}
 }
 
-func (r *reader) recordedPart(path string, n ast.Node, to *cairn.Part) {
+func (r *reader) recordedPart(path string, n *yamltree.Node, to *cairn.Part) {
 	var kind string
 	r.object(path, n,
 		field{"kind", r.text(&kind)},
@@ -104,10 +103,9 @@ func (r *reader) recordedPart(path string, n ast.Node, to *cairn.Part) {
 		field{"tool", r.text(&to.Tool)},
 		field{"args", r.text(&to.Args)},
 		field{"media_type", r.text(&to.MediaType)},
-		field{"data", func(_ string, n ast.Node) {
-			s, ok := text(n)
-			data, err := base64.StdEncoding.DecodeString(s)
-			if !ok || err != nil {
+		field{"data", func(_ string, n *yamltree.Node) {
+			data, err := base64.StdEncoding.DecodeString(n.Text)
+			if n.Kind != yamltree.Text || err != nil {
 				r.fail(n, "expected base64")
 				return
 			}
@@ -120,7 +118,7 @@ func (r *reader) recordedPart(path string, n ast.Node, to *cairn.Part) {
 }
 
 func (r *reader) recordedFailure(to *model.Failure) into {
-	return func(path string, n ast.Node) {
+	return func(path string, n *yamltree.Node) {
 		to.Err = &cairn.Error{}
 		var code string
 		r.object(path, n,
@@ -139,12 +137,11 @@ func (r *reader) recordedFailure(to *model.Failure) into {
 // verbatim reads the text of a JSON document as it stands: a provider's own
 // words, whose every byte may matter.
 func (r *reader) verbatim(to *json.RawMessage) into {
-	return func(_ string, n ast.Node) {
-		s, ok := text(n)
-		if !ok || !json.Valid([]byte(s)) {
+	return func(_ string, n *yamltree.Node) {
+		if n.Kind != yamltree.Text || !json.Valid([]byte(n.Text)) {
 			r.fail(n, "expected JSON as text, in quotes")
 			return
 		}
-		*to = json.RawMessage(s)
+		*to = json.RawMessage(n.Text)
 	}
 }
