@@ -74,6 +74,7 @@ func TestBound(t *testing.T) {
 			return cairn.Rates{
 				Input: money.Draw(t, "in"), CacheRead: money.Draw(t, "read"), CacheWrite5m: money.Draw(t, "5m"),
 				CacheWrite1h: money.Draw(t, "1h"), Output: money.Draw(t, "out"), InputAudio: money.Draw(t, "audio"),
+				OutputAudio: money.Draw(t, "speech"),
 			}
 		})
 		m := cairn.ModelInfo{Priced: true}
@@ -91,13 +92,13 @@ func TestBound(t *testing.T) {
 		}
 		at := base.Add(time.Duration(rapid.IntRange(0, 100*24).Draw(t, "at")) * time.Hour)
 		split := func(name string) int64 { return rapid.Int64Range(0, 600).Draw(t, name) }
-		u := cairn.Usage{Input: split("input"), CacheRead: split("read"), CacheWrite5m: split("5m"), CacheWrite1h: split("1h"), InputAudio: split("audio"), Output: split("output")}
+		u := cairn.Usage{Input: split("input"), CacheRead: split("read"), CacheWrite5m: split("5m"), CacheWrite1h: split("1h"), InputAudio: split("audio"), Output: split("output"), OutputAudio: split("spoken")}
 		p, ok := m.Price(at, "")
 		if !ok {
 			return
 		}
 		prompt := u.Prompt() + rapid.Int64Range(0, 50).Draw(t, "slack")
-		if bound := m.Bound(at, prompt, u.Output); p.Cost(u) > bound {
+		if bound := m.Bound(at, prompt, u.Output+u.OutputAudio); p.Cost(u) > bound {
 			t.Fatalf("%+v costs %s at %s; at most %s was reserved", u, p.Cost(u), at, bound)
 		}
 	})

@@ -527,7 +527,7 @@ func dollars(t *testing.T, s string) cairn.Money {
 // read/cache write".
 func usage(t *testing.T, s string) cairn.Usage {
 	t.Helper()
-	var n [4]int64
+	var n [8]int64
 	for i, f := range strings.Split(s, "/") {
 		v, err := strconv.ParseInt(f, 10, 64)
 		if err != nil || i >= len(n) {
@@ -535,5 +535,8 @@ func usage(t *testing.T, s string) cairn.Usage {
 		}
 		n[i] = v
 	}
-	return cairn.Usage{Input: n[0], Output: n[1], CacheRead: n[2], CacheWrite5m: n[3]}
+	return cairn.Usage{
+		Input: n[0], Output: n[1], CacheRead: n[2], CacheWrite5m: n[3],
+		CacheWrite1h: n[4], InputAudio: n[5], OutputAudio: n[6], Searches: n[7],
+	}
 }

@@ -213,10 +213,14 @@ func (h *host) call(ctx context.Context, j kernel.Job) cairn.InputData {
 // that was asked: an alias or a router may stand for a dearer one.
 func (h *host) served(ctx context.Context, asked string, a *cairn.ModelAnswer) *cairn.ModelInfo {
 	provider, name := model.Split(asked)
-	if a == nil || a.Model == "" || a.Model == name || provider == script.Provider {
+	if a == nil || a.Model == "" || a.Model == name {
 		return nil
 	}
-	info, err := h.models.Info(ctx, provider+"/"+a.Model)
+	answered := a.Model
+	if provider == script.Provider {
+		answered = script.Served(name, a.Model)
+	}
+	info, err := h.models.Info(ctx, provider+"/"+answered)
 	if err != nil || !info.Priced {
 		return nil // then the price of what was asked holds
 	}

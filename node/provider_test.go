@@ -425,9 +425,15 @@ func TestLocalWindow(t *testing.T) {
 	if n := len(asked); n != 4 {
 		t.Errorf("asked %d times", n)
 	}
+	now = now.Add(15 * time.Second) // what was not said is asked for again sooner
+	window("vllm", "big")
+	window("vllm", "none")
+	if n := len(asked); n != 5 {
+		t.Errorf("asked %d times", n)
+	}
 	now = now.Add(2 * time.Minute)
 	window("ollama", "qwen3:4b")
-	if n := len(asked); n != 6 {
+	if n := len(asked); n != 7 {
 		t.Errorf("asked %d times", n)
 	}
 	list, err := one(t, p, "ollama").Models(t.Context())

@@ -30,6 +30,8 @@ func providerServer(t *testing.T, key string) *httptest.Server {
 		switch r.URL.Path {
 		case "/chat/models", "/local/models":
 			fmt.Fprint(w, `{"object":"list","data":[{"id":"gpt-4o","object":"model"},{"id":"of-tomorrow","object":"model","context_length":9000}]}`)
+		case "/many/models":
+			fmt.Fprintf(w, `{"object":"list","data":[%s{"id":"last"}]}`, strings.Repeat(`{"id":"one"},`, 14))
 		case "/messages/v1/models":
 			fmt.Fprint(w, `{"data":[{"type":"model","id":"claude-sonnet-4-5","max_tokens":64000},{"type":"model","id":"claude-sonnet-5-9"}],"has_more":false}`)
 		case "/google/models":
@@ -61,6 +63,7 @@ providers:
   later: {api: chat, url: %[1]s/chat, key: env:LATER}
   away: {api: chat, url: %[2]s, key: env:OURS}
   off: {api: chat, url: %[2]s, local: true}
+  many: {api: chat, url: %[1]s/many, key: env:OURS}
 prices:
   - {provider: ours, model: of-tomorrow, input: $1.25, output: $2.50}
 `, s.URL, gone.URL)
@@ -98,12 +101,20 @@ prices:
 		"claude/claude-sonnet-4-5 200,000 $3.00 $0.30 $15.00 more above 200,000", "claude/claude-sonnet-5-9 ? unpriced",
 		"box/gpt-4o ? free free free local",
 	)
+	if n := strings.Count(out, "many/one"); n != 11 {
+		t.Errorf("%d models of one provider are shown:\n%s", n, out)
+	}
+	has(errs, "not shown: 3 of many; --all shows them")
 	has(errs, "wrong:", "prices for a million tokens, of 2026-11-20", "bare does not say which models it has: bare answered HTTP 404")
 
 	out, _ = run(0, "models", "gemini", "--prices")
 	has(out, "from 2027-01-01, announced", "batch")
 	out, _ = run(0, "models", "claude", "--prices")
-	has(out, "$6.00 $0.60 $22.50 prompts above 200,000", "batch, since 2026-10-14")
+	has(out, "$6.00 $0.60 $22.50 prompts above 200,000", "batch, since 2026-10-14", "claude/claude-sonnet-5-9 ? unpriced")
+	out, errs = run(0, "models", "--all")
+	if n := strings.Count(out, "many/one"); n != 14 || strings.Contains(errs, "not shown") {
+		t.Errorf("%d models of one provider are shown with --all:\n%s%s", n, out, errs)
+	}
 
 	_, errs = run(77, "models", "later")
 	has(errs, "later")
@@ -115,7 +126,7 @@ prices:
 
 	out, _ = run(0, "models", "--json")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	if len(lines) != 9 {
+	if len(lines) != 10 {
 		t.Fatalf("%d lines\n%s", len(lines), out)
 	}
 	for _, line := range lines {

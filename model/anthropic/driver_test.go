@@ -233,13 +233,19 @@ func TestNoKey(t *testing.T) {
 // that was asked for.
 func TestModelUnsaid(t *testing.T) {
 	t.Parallel()
-	d := open(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}`)
-	}, anthropic.Options{})
-	a, f := modeltest.Collect(t.Context(), t, d, call("org/x"))
-	if f != nil || a.Model != "org/x" {
-		t.Errorf("%+v, %v", a, f)
+	for kind, body := range map[string]string{
+		"application/json": `{"content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}`,
+		"text/event-stream": "data: {\"type\":\"message_start\",\"message\":{\"content\":[],\"usage\":{\"input_tokens\":1}}}\n\n" +
+			"data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":1}}\n\ndata: {\"type\":\"message_stop\"}\n\n",
+	} {
+		d := open(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = io.WriteString(w, body)
+		}, anthropic.Options{})
+		a, f := modeltest.Collect(t.Context(), t, d, call("org/x"))
+		if f != nil || a.Model != "org/x" {
+			t.Errorf("%s: %+v, %v", kind, a, f)
+		}
 	}
 }
 

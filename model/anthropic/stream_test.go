@@ -266,6 +266,20 @@ func TestStreamEnds(t *testing.T) {
 	}
 }
 
+// TestStreamTotals: the totals at the end replace those of the start, and a null
+// takes nothing back.
+func TestStreamTotals(t *testing.T) {
+	t.Parallel()
+	got := tell(events(begin, textBlock("0", "Hi"),
+		`{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_details":null,"container":null},"usage":{"input_tokens":null,"output_tokens":9,"cache_read_input_tokens":4,"service_tier":null}}`, end)...)
+	if got.Answer == nil {
+		t.Fatal(got.Code)
+	}
+	if diff := cmp.Diff(cairn.Usage{Input: 17, CacheRead: 4, Output: 9}, got.Answer.Usage); diff != "" {
+		t.Errorf("%s\n%s", got.Answer.RawUsage, diff)
+	}
+}
+
 // TestStreamStart: a start that is said twice changes nothing; a message may be
 // complete at its start.
 func TestStreamStart(t *testing.T) {

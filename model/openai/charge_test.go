@@ -12,7 +12,8 @@ func TestCharged(t *testing.T) {
 		`{"cost":0.001285,"is_byok":false}`:                                                  1_285_000,
 		`{"cost":0,"is_byok":false}`:                                                         0,
 		`{"cost":1.23e-05,"is_byok":false}`:                                                  12_300,
-		`{"cost":0.00000000001,"is_byok":false}`:                                             1, // never rounded to nothing
+		`{"cost":0.00000000001,"is_byok":false}`:                                             1,      // never rounded to nothing
+		`{"cost":0.0000123456781,"is_byok":false}`:                                           12_346, // up to a nano-dollar
 		`{"cost":0.001285}`:                                                                  -1,
 		`{"cost":0,"is_byok":true,"cost_details":{"upstream_inference_cost":0.2}}`:           -1,
 		`{"cost":-1,"is_byok":false}`:                                                        -1,

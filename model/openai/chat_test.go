@@ -174,6 +174,11 @@ func TestChatStream(t *testing.T) {
 			[]cairn.Part{own(cairn.PartReasoning, "AB", `{"reasoning_content":"AB","reasoning":"AB"}`), cairn.Text("C")},
 			cairn.StopEnd,
 		},
+		"reasoning twice, not in step": {
+			[]string{delta(`{"reasoning":"A"}`), delta(`{"reasoning":"B","reasoning_content":"AB"}`), delta(`{"content":"C"}`), finish("stop")},
+			[]cairn.Part{own(cairn.PartReasoning, "AB", `{"reasoning":"AB","reasoning_content":"AB"}`), cairn.Text("C")},
+			cairn.StopEnd,
+		},
 		"empty reasoning before a call": {
 			[]string{delta(`{"reasoning_content":"","tool_calls":[{"index":0,"id":"x","type":"function","function":{"name":"one","arguments":"{}"}}]}`), finish("tool_calls")},
 			[]cairn.Part{toolCall("x", "one", "{}"), {Kind: cairn.PartOpaque, Provider: "p", Opaque: json.RawMessage(`{"reasoning_content":""}`)}},

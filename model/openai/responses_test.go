@@ -20,6 +20,9 @@ func TestDecodeResponses(t *testing.T) {
 	const search = `{"id":"w","type":"web_search_call","status":"completed","action":{"type":"search","query":"q"}}`
 	const opened = `{"id":"w","type":"web_search_call","status":"completed","action":{"type":"open_page","url":"u"}}`
 	const interpreter = `{"id":"i","type":"code_interpreter_call","code":"1"}`
+	const files = `{"id":"f","type":"file_search_call","queries":["q"]}`
+	const shell = `{"id":"s","type":"shell_call","environment":{"type":"container"}}`
+	const local = `{"id":"s","type":"shell_call","environment":{"type":"local"}}`
 	const custom = `{"id":"c","type":"custom_tool_call","call_id":"call_c","name":"sql","input":"select 1"}`
 	answer := func(status, output, more string) string {
 		return `{"id":"r1","model":"m-1","status":"` + status + `","output":[` + output + `],"usage":` + responsesUsage + more + `}`
@@ -62,6 +65,15 @@ func TestDecodeResponses(t *testing.T) {
 			},
 			cairn.StopEnd, "completed", 2,
 			[]string{"code_interpreter_call: 1"},
+			"",
+		},
+		"the provider's other tools": {
+			answer("completed", files+","+files+","+shell+","+local, ""),
+			[]cairn.Part{
+				own(cairn.PartOpaque, "", files), own(cairn.PartOpaque, "", files), own(cairn.PartOpaque, "", shell), own(cairn.PartOpaque, "", local),
+			},
+			cairn.StopEnd, "completed", 0,
+			[]string{"file_search_call: 2", "shell_call: 1"},
 			"",
 		},
 		"a refusal": {
@@ -148,6 +160,36 @@ func TestResponsesStreamOddities(t *testing.T) {
 	equal(t, want, a.Content)
 	if a.Usage != (cairn.Usage{}) || a.RawUsage != nil {
 		t.Errorf("usage that was not reported: %+v", a)
+	}
+}
+
+// An end that leaves the output empty does not complete an item that has none of its
+// own.
+func TestResponsesItemWithoutEnd(t *testing.T) {
+	t.Parallel()
+	_, err := play(
+		t, openai.NewResponsesStream("p"),
+		`{"type":"response.output_item.added","output_index":0,"item":{"type":"message","role":"assistant","content":[]}}`,
+		`{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"Hel"}`,
+		`{"type":"response.completed","response":{"status":"completed","output":[],"usage":`+responsesUsage+`}}`,
+	)
+	f, ok := errors.AsType[*model.Failure](err)
+	if !ok || f.Err.Code != cairn.CodeCut || f.Usage == nil {
+		t.Errorf("%v, want %s with its usage", err, cairn.CodeCut)
+	}
+}
+
+// A stream that has no end is no answer, of a server that says nothing of its state
+// on the way, too.
+func TestResponsesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	_, err := play(
+		t, openai.NewResponsesStream("p"),
+		`{"type":"response.created","response":{"model":"m"}}`,
+		`{"type":"response.output_item.done","output_index":0,"item":`+messageItem+`}`,
+	)
+	if f, ok := errors.AsType[*model.Failure](err); !ok || f.Err.Code != cairn.CodeCut {
+		t.Errorf("%v, want %s", err, cairn.CodeCut)
 	}
 }
 

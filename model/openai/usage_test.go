@@ -144,6 +144,19 @@ func TestUsagePartition(t *testing.T) {
 	})
 }
 
+// The names that the Responses API gives to the buckets count as those of chat do.
+func TestUsageOfResponses(t *testing.T) {
+	t.Parallel()
+	a, err := openai.DecodeResponses("p", []byte(`{"status":"completed","output":[{"type":"new"}],"usage":{"input_tokens":100,"output_tokens":50,"total_tokens":150,`+
+		`"input_tokens_details":{"cached_tokens":60,"cache_write_tokens":20,"audio_tokens":10,"cache_write_tokens_details":{"ttl_12h_tokens":7}},`+
+		`"output_tokens_details":{"reasoning_tokens":30,"audio_tokens":5,"image_tokens":3}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, cairn.Usage{Input: 10, CacheRead: 60, CacheWrite5m: 20, InputAudio: 10, Output: 45, Reasoning: 30, OutputAudio: 5}, a.Usage)
+	equal(t, []string{"output_image_tokens: 3", "cache_write_12h_tokens: 7"}, a.Beside)
+}
+
 // However much is reported, and at the highest price there is, the cost is not below
 // zero: a budget would get it back.
 func TestHugeUsage(t *testing.T) {

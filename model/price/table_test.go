@@ -125,6 +125,8 @@ func TestNames(t *testing.T) {
 		{"anthropic", "claude-3-7-sonnet-20250219", true}, // a family of the table, and a date
 		{"anthropic", "claude-sonnet-5-9", false},         // begins like one
 		{"anthropic", "claude-sonnet-5-20261399", false},  // no date
+		{"anthropic", "claude-sonnet-5-19990101", false},  // a number
+		{"anthropic", "claude-sonnet-5-21000101", false},
 		{"anthropic", "claude-sonnet-5-fast", false},
 		{"anthropic", "claude-sonnet", false},
 		{"anthropic", "anthropic/claude-sonnet-5", false},
@@ -154,6 +156,11 @@ func TestNames(t *testing.T) {
 		if !tt.priced && info.Bound(at(t, "2026-11-20T00:00:00Z"), 1000, 1000) <= 0 {
 			t.Errorf("%s/%s: nothing would be reserved", tt.provider, tt.model)
 		}
+	}
+	// Of a router's unknown model the highest is that of those behind it.
+	behind, anybody := price.Embedded().Lookup("huggingface", "acme/new"), price.Embedded().Lookup("nobody", "new")
+	if at := at(t, "2026-11-20T00:00:00Z"); behind.Bound(at, 1000, 1000) >= anybody.Bound(at, 1000, 1000) {
+		t.Errorf("a router's unknown model is taken for the dearest of all: %+v", behind.Prices)
 	}
 	sonnet := price.Embedded().Lookup("anthropic", "claude-sonnet-4-5")
 	if sonnet.Window != 200_000 || sonnet.Table != "genai-prices 0.2.3 (2026-11-20)" {
@@ -286,13 +293,15 @@ func TestBound(t *testing.T) {
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	own := cairn.Rates{Input: 7 * cairn.Dollar, Output: 9 * cairn.Dollar}
+	dear := cairn.Rates{Input: 14 * cairn.Dollar, Output: 18 * cairn.Dollar}
 	base := price.Embedded()
 	over, err := base.Overlay("acme's prices", []price.Row{
 		{Provider: "anthropic", Model: "claude-sonnet-4-5", Prices: cairn.Flat(own)},
 		{Provider: "xai", Model: "grok-acme", Names: []string{"Grok-Ours"}, Window: 5, Prices: cairn.Flat(own)},
-		{Provider: "inhouse", Model: "big", Prices: cairn.Flat(own)},
+		{Provider: "inhouse", Model: "big", Prices: []cairn.Price{{Rates: own, Above: []cairn.Above{{Prompt: 1000, Rates: dear}}}}},
 		{Provider: "ollama", Model: "metered", Prices: cairn.Flat(own)},
 		{Provider: "openai", Model: "gpt-4o", Prices: cairn.Flat(own)},
+		{Provider: "google", Model: "gemini-2.5-flash", Window: 7, MaxOutput: 3, Prices: cairn.Flat(own)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -310,6 +319,8 @@ func TestOverlay(t *testing.T) {
 		{"inhouse", "big", "acme's prices", 0, own.Input},
 		{"ollama", "metered", "acme's prices", 0, own.Input},
 		{"ollama", "other", "local", 0, 0},
+		{"azure", "gpt-4o", "acme's prices", 128_000, own.Input}, // it sells OpenAI's
+		{"google", "gemini-2.5-flash", "acme's prices", 7, own.Input},
 		{"openai", "gpt-4o-2024-05-13", base.Name(), 128_000, 5 * cairn.Dollar}, // the older table names exactly this one
 	} {
 		info := over.Lookup(tt.provider, tt.model)
@@ -317,7 +328,7 @@ func TestOverlay(t *testing.T) {
 			t.Errorf("%s/%s: %+v", tt.provider, tt.model, info)
 		}
 	}
-	if unknown := over.Lookup("inhouse", "small"); unknown.Priced || unknown.Prices[0].Rates != own {
+	if unknown := over.Lookup("inhouse", "small"); unknown.Priced || unknown.Prices[0].Rates != dear {
 		t.Errorf("an unknown model of a provider: %+v", unknown)
 	}
 	if was := base.Lookup("anthropic", "claude-sonnet-4-5"); was.Prices[0].Rates.Input != 3*cairn.Dollar {

@@ -60,6 +60,9 @@ func Create(path string, t Tape) (*Recorder, error) {
 func (r *Recorder) Close() (calls int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.err == nil && r.calls > 0 { // what was learnt of models after the last call
+		r.err = r.write()
+	}
 	err = r.err
 	if errors.Is(err, errClosed) {
 		err = nil

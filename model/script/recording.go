@@ -160,6 +160,13 @@ func (r *Recording) missing(asked Request, of string) error {
 
 // info is what is known of a recorded model; empty: of the one that was asked first.
 func (r *Recording) info(of string) (cairn.ModelInfo, bool) {
+	if asked, answered, ok := strings.Cut(of, servedMark); ok && len(r.Calls) > 0 {
+		if asked = strings.TrimSuffix(asked, "/"); asked == "" {
+			asked = r.Calls[0].Model
+		}
+		provider, _ := model.Split(asked)
+		of = provider + "/" + answered
+	}
 	if of == "" && len(r.Calls) > 0 {
 		of = r.Calls[0].Model
 	}
@@ -170,6 +177,13 @@ func (r *Recording) info(of string) (cairn.ModelInfo, bool) {
 	}
 	return cairn.ModelInfo{}, false
 }
+
+// servedMark stands before the name of a model that answered for another.
+const servedMark = "*/"
+
+// Served is the name by which Info knows the model that answered, where that is
+// not the one that was asked: of a recording, whose answers name real models.
+func Served(asked, answered string) string { return asked + "/" + servedMark + answered }
 
 // replay plans what was recorded of an attempt.
 func (s *Script) replay(name, of string, r *cairn.ModelRequest, attempt int) (*plan, *model.Failure) {

@@ -82,6 +82,15 @@ func (r *reader) recordedAnswer(to *cairn.ModelAnswer) into {
 			field{"usage", r.usage(&to.Usage)},
 			field{"raw_usage", r.verbatim(&to.RawUsage)},
 			field{"service", r.text(&to.Service)},
+			field{"charged", func(path string, n *yamltree.Node) {
+				var s string
+				r.text(&s)(path, n)
+				m, err := cairn.ParseMoney(s)
+				if err != nil {
+					r.fail(n, "charged: %v", err)
+				}
+				to.Charged = &m
+			}},
 			field{"beside", func(path string, n *yamltree.Node) {
 				r.list(path, n, func(path string, n *yamltree.Node) {
 					var s string

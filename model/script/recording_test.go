@@ -74,6 +74,9 @@ func drawAnswer(t *rapid.T) *cairn.ModelAnswer {
 	for range rapid.IntRange(0, 4).Draw(t, "parts") {
 		a.Content = append(a.Content, drawPart(t))
 	}
+	if rapid.Bool().Draw(t, "is charged") {
+		a.Charged = new(cairn.Money(rapid.Int64Range(0, 1<<40).Draw(t, "charged")))
+	}
 	for range rapid.IntRange(0, 2).Draw(t, "beside") {
 		a.Beside = append(a.Beside, "b"+anyText().Draw(t, "b"))
 	}

@@ -213,6 +213,9 @@ func (w *writer) answer(a *cairn.ModelAnswer) {
 	w.usage(&a.Usage)
 	w.text("raw_usage", string(a.RawUsage))
 	w.text("service", a.Service)
+	if a.Charged != nil {
+		w.text("charged", a.Charged.String())
+	}
 	if len(a.Beside) > 0 {
 		quoted := make([]string, len(a.Beside))
 		for i, s := range a.Beside {

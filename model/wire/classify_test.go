@@ -169,6 +169,7 @@ func TestRetryAfter(t *testing.T) {
 			http.Header{"Retry-After": {"Fri, 20 Nov 2026 10:00:30 GMT"}, "Date": {"Fri, 20 Nov 2026 10:00:00 GMT"}}, "", 30 * time.Second,
 		},
 		"past":      {http.Header{"Retry-After": {"Fri, 20 Nov 2026 10:00:00 GMT"}, "Date": {"Fri, 20 Nov 2026 10:00:30 GMT"}}, "", 0},
+		"no clock":  {http.Header{"Retry-After": {"Fri, 01 Jan 2100 00:00:00 GMT"}}, "", time.Hour},
 		"long past": {http.Header{"Retry-After": {"Fri, 20 Nov 2020 10:00:00 GMT"}}, "", 0},
 		"negative":  {http.Header{"Retry-After": {"-3"}}, "", 0},
 		"words":     {http.Header{"Retry-After": {"soon"}}, "", 0},
