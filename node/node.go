@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +80,7 @@ type Node struct {
 	live    *kernel.Live
 	kernel  *kernel.Kernel
 	host    *host
+	breaker map[string]*model.Breaker // by provider
 	mcp     *mcp.Driver
 	api     *api.API
 	token   string
@@ -133,15 +136,17 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	drivers[script.Provider] = script.Open(o.Scripts...)
 	maps.Copy(drivers, o.Models)
+	n.breaker = map[string]*model.Breaker{}
 	for name, d := range drivers {
 		if o.Wrap != nil {
 			d = o.Wrap(name, d)
 		}
 		d = model.Guard(d, o.Guard)
-		if name != script.Provider {
-			d = model.NewBreaker(d, o.Breaker)
-		}
 		drivers[name] = d
+		if name != script.Provider {
+			n.breaker[name] = model.NewBreaker(d, o.Breaker)
+			drivers[name] = n.breaker[name]
+		}
 	}
 	n.host = newHost(n.journal, model.NewRouter(drivers), tool.New(tool.Options{
 		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Native: builtin.New(n.result), Log: o.Logger,
@@ -248,6 +253,17 @@ func (n *Node) Token() (token string, fresh bool) { return n.token, n.fresh }
 
 // Journal is the node's journal.
 func (n *Node) Journal() *journal.Journal { return n.journal }
+
+// Circuits says of the models whose last calls failed how often that was, and
+// whether they are left alone for a while; by name.
+func (n *Node) Circuits() []model.CircuitState {
+	var all []model.CircuitState
+	for _, b := range n.breaker {
+		all = append(all, b.State()...)
+	}
+	slices.SortFunc(all, func(a, b model.CircuitState) int { return strings.Compare(a.Model, b.Model) })
+	return all
+}
 
 // Owned is the number of sessions that are being worked on.
 func (n *Node) Owned() int { return n.kernel.Owned() }
