@@ -24,8 +24,11 @@ type Agent struct {
 	Limits  Limits                 `json:"limits,omitzero"`
 	Params  Params                 `json:"params,omitzero"`
 	Context ContextRules           `json:"context,omitzero"`
-	Output  *Output                `json:"output,omitempty"`
-	Reflect *Reflect               `json:"reflect,omitempty"`
+	// Environment is the sandbox of its commands.
+	Environment Environment `json:"environment,omitzero"`
+	Skills      []Skill     `json:"skills,omitempty"`
+	Output      *Output     `json:"output,omitempty"`
+	Reflect     *Reflect    `json:"reflect,omitempty"`
 	// OnExit are the safe-state hooks: tool calls made when a run ends, in whatever way.
 	OnExit []Hook `json:"on_exit,omitempty"`
 }
@@ -45,10 +48,22 @@ type ToolSource struct {
 const (
 	BuiltinPlan       = "plan"
 	BuiltinReadResult = "read_result"
+	BuiltinAskPerson  = "ask_person"
+	BuiltinHTTP       = "http"
+	BuiltinRead       = "read"
+	BuiltinList       = "list"
+	BuiltinSearch     = "search"
+	BuiltinWrite      = "write"
+	BuiltinEdit       = "edit"
+	BuiltinBash       = "bash"
+	BuiltinPython     = "python"
 )
 
 // Builtins are the tools of the runtime itself.
-var Builtins = []string{BuiltinPlan, BuiltinReadResult}
+var Builtins = []string{
+	BuiltinRead, BuiltinWrite, BuiltinEdit, BuiltinList, BuiltinSearch, BuiltinBash, BuiltinPython,
+	BuiltinHTTP, BuiltinPlan, BuiltinAskPerson, BuiltinReadResult,
+}
 
 // HTTPTool is a tool that is one HTTP request. The arguments that the URL does
 // not name go into the query (GET, DELETE) or the JSON body.
@@ -338,6 +353,9 @@ func (a *Agent) Validate() error {
 	}
 	if a.Params.MaxOutput < 0 {
 		return bad("params.max_output", "negative")
+	}
+	if err := a.validateEnvironment(); err != nil {
+		return err
 	}
 	if a.Output != nil {
 		if !json.Valid(a.Output.Schema) {

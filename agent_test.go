@@ -42,7 +42,7 @@ func TestAgentValidate(t *testing.T) {
 		"tools":                      func(a *cairn.Agent) { a.Tools = make([]cairn.ToolSource, 513) },
 		"tools[0]":                   func(a *cairn.Agent) { a.Tools[0] = cairn.ToolSource{} },
 		"tools[0] ":                  func(a *cairn.Agent) { a.Tools[0].Client = &cairn.ClientTool{Name: "x"} },
-		"tools[0].builtin[0]":        func(a *cairn.Agent) { a.Tools[0].Builtin[0] = "bash" },
+		"tools[0].builtin[0]":        func(a *cairn.Agent) { a.Tools[0].Builtin[0] = "bahs" },
 		"tools[1].http.name":         func(a *cairn.Agent) { a.Tools[1].HTTP.Name = "get it" },
 		"tools[1].http.url":          func(a *cairn.Agent) { a.Tools[1].HTTP.URL = "" },
 		"tools[1].http.input_schema": func(a *cairn.Agent) { a.Tools[1].HTTP.InputSchema = json.RawMessage(`{`) },
@@ -67,9 +67,27 @@ func TestAgentValidate(t *testing.T) {
 		"output.schema ":             func(a *cairn.Agent) { a.Output = &cairn.Output{} },
 		"output.retries":             func(a *cairn.Agent) { a.Output = &cairn.Output{Schema: json.RawMessage(`{}`), Retries: &minus} },
 		"reflect.every":              func(a *cairn.Agent) { a.Reflect = &cairn.Reflect{} },
-		"on_exit[0].tool":            func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{}} },
-		"on_exit[0].arguments":       func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{Tool: "x", Arguments: json.RawMessage(`{`)}} },
-		"on_exit[1].when":            func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{Tool: "x", When: "always"}, {Tool: "x", When: "never"}} },
+		"environment.image":          func(a *cairn.Agent) { a.Environment.Image = "debian:12" },
+		"environment.image ":         func(a *cairn.Agent) { a.Environment.Image = "/srv/../etc" },
+		"environment.network[1]":     func(a *cairn.Agent) { a.Environment.Network = []string{"*.example.com:443", "http://x"} },
+		"environment.env":            func(a *cairn.Agent) { a.Environment.Env = map[string]string{"A-B": "1"} },
+		"environment":                func(a *cairn.Agent) { a.Environment.CPU = -1 },
+		"environment.memory":         func(a *cairn.Agent) { a.Environment.Memory = 1 << 20 },
+		"skills[0].name":             func(a *cairn.Agent) { a.Skills = []cairn.Skill{{Name: "A", Description: "x"}} },
+		"skills[1].name":             func(a *cairn.Agent) { a.Skills = []cairn.Skill{skill("a"), skill("a")} },
+		"skills[0].description":      func(a *cairn.Agent) { a.Skills = []cairn.Skill{{Name: "a"}} },
+		"skills[0].files":            func(a *cairn.Agent) { a.Skills = []cairn.Skill{{Name: "a", Description: "x"}} },
+		"skills[0].files ": func(a *cairn.Agent) {
+			a.Skills = []cairn.Skill{skill("a")}
+			a.Skills[0].Files = append(a.Skills[0].Files, cairn.SkillFile{Path: "../../etc/passwd"})
+		},
+		"skills": func(a *cairn.Agent) {
+			a.Skills = []cairn.Skill{skill("a")}
+			a.Skills[0].Files[0].Content = make([]byte, cairn.MaxSkillBytes+1)
+		},
+		"on_exit[0].tool":      func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{}} },
+		"on_exit[0].arguments": func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{Tool: "x", Arguments: json.RawMessage(`{`)}} },
+		"on_exit[1].when":      func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{Tool: "x", When: "always"}, {Tool: "x", When: "never"}} },
 	} {
 		a := agent()
 		breaks(a)
@@ -155,4 +173,9 @@ func TestDuration(t *testing.T) {
 			t.Errorf("%s is read as %s", text, d)
 		}
 	}
+}
+
+// skill is a skill with nothing but its SKILL.md.
+func skill(name string) cairn.Skill {
+	return cairn.Skill{Name: name, Description: "Does it.", Files: []cairn.SkillFile{{Path: "SKILL.md", Content: []byte("How.")}}}
 }

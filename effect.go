@@ -15,6 +15,7 @@ const (
 	EffectReconcile EffectKind = "reconcile" // find out whether a lost call took place
 	EffectToolset   EffectKind = "toolset"   // discover the agent's tools
 	EffectDraw      EffectKind = "draw"      // draw from, or give back to, shared budgets
+	EffectRelease   EffectKind = "release"   // end what still runs in the sandbox
 )
 
 // Effect is work the session asks the world to do. Effects are not stored: they
@@ -73,10 +74,16 @@ type Manifest struct {
 	Plan Seq `json:"plan,omitzero"`
 	// Prior is an earlier context.compacted whose note is a summary, if the note itself is none.
 	Prior Seq `json:"prior,omitzero"`
+	// Project is the session.created event whose AGENTS.md is part of the instructions; zero: there is none.
+	Project Seq `json:"project,omitzero"`
 	// Toolset is the event that pinned discovered tools; zero: none.
 	Toolset Seq         `json:"toolset,omitzero"`
 	Params  ModelParams `json:"params"`
 }
+
+// Apart lists the events of which a request is made besides those from From to To;
+// those that are zero, and those within the range, are no others.
+func (m *Manifest) Apart() []Seq { return []Seq{m.Task, m.Note, m.Plan, m.Prior, m.Project} }
 
 // ToolEffect is a tool call, or for EffectReconcile the call to find out about.
 type ToolEffect struct {
@@ -92,6 +99,13 @@ type ToolEffect struct {
 	MustStart bool
 	Reconcile *Reconcile
 	Timeout   Duration
+	// Files is the access the tool was pinned with; then Workspace is the state that
+	// the call is made on, Base what the session began with, and Sandbox the driver
+	// that the run was started with.
+	Files     Access   `json:",omitzero"`
+	Workspace Snapshot `json:",omitzero"`
+	Base      Digest   `json:",omitzero"`
+	Sandbox   string   `json:",omitzero"`
 }
 
 // DrawEffect moves money between shared budgets and the session: positive draws,

@@ -18,6 +18,23 @@ type (
 		Once     bool              `json:"once,omitzero"`
 		Budget   Budget            `json:"budget,omitzero"` // tightens the agent's
 		Metadata map[string]string `json:"metadata,omitempty"`
+		// Workspace is the tree of files it begins with, Project what AGENTS.md at the top
+		// of it says to every agent.
+		Workspace Digest `json:"workspace,omitzero"`
+		Project   string `json:"project,omitzero"`
+	}
+	// SessionMoving says that somebody wants the session to go on under another
+	// definition, and SessionMoved that from here on it does: when no call is open.
+	SessionMoving struct {
+		Agent  string    `json:"agent"`
+		Digest Digest    `json:"agent_digest"`
+		By     Principal `json:"by,omitzero"`
+		Reason string    `json:"reason,omitzero"`
+	}
+	SessionMoved struct {
+		From   Digest `json:"from_digest"`
+		Agent  string `json:"agent"`
+		Digest Digest `json:"agent_digest"`
 	}
 	// SessionForked closes what the parent had open; ids derive from Key from here on.
 	SessionForked struct {
@@ -31,6 +48,7 @@ type (
 	// RunStarted opens a run.
 	RunStarted struct {
 		Digest   Digest    `json:"agent_digest"`
+		Sandbox  string    `json:"sandbox,omitzero"` // the driver of its commands; empty: it has none
 		Budget   Money     `json:"budget,omitzero"`
 		Deadline time.Time `json:"deadline,omitzero"`
 	}
@@ -145,6 +163,7 @@ type (
 		Host    ToolHost        `json:"host,omitzero"`
 		Source  int             `json:"source,omitzero"`
 		Class   EffectClass     `json:"class,omitzero"`
+		Files   Access          `json:"files,omitzero"`
 		Args    json.RawMessage `json:"args,omitempty"`
 		Key     string          `json:"key,omitzero"`
 		Digest  Digest          `json:"digest,omitzero"`
@@ -199,6 +218,17 @@ type (
 		Finding Finding     `json:"finding"` // done or not_done
 		By      string      `json:"by"`      // "query", "owner" or the person
 		Result  *ToolResult `json:"result,omitempty"`
+	}
+	// WorkspaceSnapshotted is the state of the files that a call left. It stands in the
+	// commit of its outcome, right before it.
+	WorkspaceSnapshotted struct {
+		Snapshotted
+	}
+	// SandboxReleasing intends the end of what the run left running in its sandbox, and
+	// SandboxReleased says what that was.
+	SandboxReleasing struct{}
+	SandboxReleased  struct {
+		Killed []string `json:"killed,omitempty"`
 	}
 	// PlanUpdated is the plan the model recorded.
 	PlanUpdated struct {
@@ -282,7 +312,7 @@ type (
 	// CacheBroken says that a request did not begin with the one that was answered
 	// before it, and what that cost. It follows the answer.
 	CacheBroken struct {
-		Reason string `json:"reason"` // compacted, model_switched, tools_changed
+		Reason string `json:"reason"` // compacted, model_switched, tools_changed, moved
 		At     Seq    `json:"at"`     // first event of the conversation that was rendered then
 		// Byte is the first byte that differs in the canonical form of the request:
 		// instructions, tools, messages.
@@ -295,44 +325,49 @@ type (
 )
 
 // Types of events.
-func (SessionCreated) EventType() EventType    { return "session.created" }
-func (SessionForked) EventType() EventType     { return "session.forked" }
-func (SessionIdle) EventType() EventType       { return "session.idle" }
-func (RunStarted) EventType() EventType        { return "run.started" }
-func (RunEnding) EventType() EventType         { return "run.ending" }
-func (RunCompleted) EventType() EventType      { return "run.completed" }
-func (RunFailed) EventType() EventType         { return "run.failed" }
-func (RunCancelling) EventType() EventType     { return "run.cancelling" }
-func (RunCancelled) EventType() EventType      { return "run.cancelled" }
-func (RunPaused) EventType() EventType         { return "run.paused" }
-func (RunResumed) EventType() EventType        { return "run.resumed" }
-func (MessageCreated) EventType() EventType    { return "message.created" }
-func (ModelRequested) EventType() EventType    { return "model.requested" }
-func (ModelRetried) EventType() EventType      { return "model.retried" }
-func (ModelCompleted) EventType() EventType    { return "model.completed" }
-func (ModelFailed) EventType() EventType       { return "model.failed" }
-func (ToolCallRequested) EventType() EventType { return "tool_call.requested" }
-func (ToolCallDenied) EventType() EventType    { return "tool_call.denied" }
-func (ToolCallStarted) EventType() EventType   { return "tool_call.started" }
-func (ToolCallRetried) EventType() EventType   { return "tool_call.retried" }
-func (ToolCallCompleted) EventType() EventType { return "tool_call.completed" }
-func (ToolCallFailed) EventType() EventType    { return "tool_call.failed" }
-func (ToolCallUnknown) EventType() EventType   { return "tool_call.unknown" }
-func (EffectReconciled) EventType() EventType  { return "effect.reconciled" }
-func (PlanUpdated) EventType() EventType       { return "plan.updated" }
-func (ToolsetRequested) EventType() EventType  { return "toolset.requested" }
-func (ToolsetRetried) EventType() EventType    { return "toolset.retried" }
-func (ToolsetFailed) EventType() EventType     { return "toolset.failed" }
-func (ToolsetPinned) EventType() EventType     { return "toolset.pinned" }
-func (AskOpened) EventType() EventType         { return "ask.opened" }
-func (AskResolved) EventType() EventType       { return "ask.resolved" }
-func (AskExpired) EventType() EventType        { return "ask.expired" }
-func (BudgetExceeded) EventType() EventType    { return "budget.exceeded" }
-func (BudgetRaised) EventType() EventType      { return "budget.raised" }
-func (BudgetRequested) EventType() EventType   { return "budget.requested" }
-func (BudgetDrawn) EventType() EventType       { return "budget.drawn" }
-func (ContextCompacted) EventType() EventType  { return "context.compacted" }
-func (CacheBroken) EventType() EventType       { return "cache.broken" }
+func (SessionCreated) EventType() EventType       { return "session.created" }
+func (SessionForked) EventType() EventType        { return "session.forked" }
+func (SessionIdle) EventType() EventType          { return "session.idle" }
+func (RunStarted) EventType() EventType           { return "run.started" }
+func (RunEnding) EventType() EventType            { return "run.ending" }
+func (RunCompleted) EventType() EventType         { return "run.completed" }
+func (RunFailed) EventType() EventType            { return "run.failed" }
+func (RunCancelling) EventType() EventType        { return "run.cancelling" }
+func (RunCancelled) EventType() EventType         { return "run.cancelled" }
+func (RunPaused) EventType() EventType            { return "run.paused" }
+func (RunResumed) EventType() EventType           { return "run.resumed" }
+func (MessageCreated) EventType() EventType       { return "message.created" }
+func (ModelRequested) EventType() EventType       { return "model.requested" }
+func (ModelRetried) EventType() EventType         { return "model.retried" }
+func (ModelCompleted) EventType() EventType       { return "model.completed" }
+func (ModelFailed) EventType() EventType          { return "model.failed" }
+func (ToolCallRequested) EventType() EventType    { return "tool_call.requested" }
+func (ToolCallDenied) EventType() EventType       { return "tool_call.denied" }
+func (ToolCallStarted) EventType() EventType      { return "tool_call.started" }
+func (ToolCallRetried) EventType() EventType      { return "tool_call.retried" }
+func (ToolCallCompleted) EventType() EventType    { return "tool_call.completed" }
+func (ToolCallFailed) EventType() EventType       { return "tool_call.failed" }
+func (ToolCallUnknown) EventType() EventType      { return "tool_call.unknown" }
+func (EffectReconciled) EventType() EventType     { return "effect.reconciled" }
+func (WorkspaceSnapshotted) EventType() EventType { return "workspace.snapshotted" }
+func (SandboxReleasing) EventType() EventType     { return "sandbox.releasing" }
+func (SandboxReleased) EventType() EventType      { return "sandbox.released" }
+func (SessionMoving) EventType() EventType        { return "session.moving" }
+func (SessionMoved) EventType() EventType         { return "session.moved" }
+func (PlanUpdated) EventType() EventType          { return "plan.updated" }
+func (ToolsetRequested) EventType() EventType     { return "toolset.requested" }
+func (ToolsetRetried) EventType() EventType       { return "toolset.retried" }
+func (ToolsetFailed) EventType() EventType        { return "toolset.failed" }
+func (ToolsetPinned) EventType() EventType        { return "toolset.pinned" }
+func (AskOpened) EventType() EventType            { return "ask.opened" }
+func (AskResolved) EventType() EventType          { return "ask.resolved" }
+func (AskExpired) EventType() EventType           { return "ask.expired" }
+func (BudgetExceeded) EventType() EventType       { return "budget.exceeded" }
+func (BudgetRaised) EventType() EventType         { return "budget.raised" }
+func (BudgetRequested) EventType() EventType      { return "budget.requested" }
+func (BudgetDrawn) EventType() EventType          { return "budget.drawn" }
+func (ContextCompacted) EventType() EventType     { return "context.compacted" }
+func (CacheBroken) EventType() EventType          { return "cache.broken" }
 
 // eventDecoders reads the data of every durable type.
 var eventDecoders = decoders(
@@ -343,6 +378,7 @@ var eventDecoders = decoders(
 	decoder[ModelRequested], decoder[ModelRetried], decoder[ModelCompleted], decoder[ModelFailed],
 	decoder[ToolCallRequested], decoder[ToolCallDenied], decoder[ToolCallStarted], decoder[ToolCallRetried],
 	decoder[ToolCallCompleted], decoder[ToolCallFailed], decoder[ToolCallUnknown], decoder[EffectReconciled],
+	decoder[SessionMoving], decoder[SessionMoved], decoder[WorkspaceSnapshotted], decoder[SandboxReleasing], decoder[SandboxReleased],
 	decoder[PlanUpdated], decoder[ToolsetRequested], decoder[ToolsetRetried], decoder[ToolsetFailed], decoder[ToolsetPinned],
 	decoder[AskOpened], decoder[AskResolved], decoder[AskExpired],
 	decoder[BudgetExceeded], decoder[BudgetRaised], decoder[BudgetRequested], decoder[BudgetDrawn],

@@ -22,9 +22,11 @@ var types = []cairn.EventType{
 	"ask.expired", "ask.opened", "ask.resolved", "budget.drawn", "budget.exceeded", "budget.raised", "budget.requested",
 	"cache.broken", "context.compacted", "effect.reconciled", "message.created", "model.completed", "model.failed",
 	"model.requested", "model.retried", "plan.updated", "run.cancelled", "run.cancelling", "run.completed", "run.ending",
-	"run.failed", "run.paused", "run.resumed", "run.started", "session.created", "session.forked", "session.idle",
+	"run.failed", "run.paused", "run.resumed", "run.started", "sandbox.released", "sandbox.releasing", "session.created",
+	"session.forked", "session.idle", "session.moved", "session.moving",
 	"tool_call.completed", "tool_call.denied", "tool_call.failed", "tool_call.requested", "tool_call.retried",
 	"tool_call.started", "tool_call.unknown", "toolset.failed", "toolset.pinned", "toolset.requested", "toolset.retried",
+	"workspace.snapshotted",
 }
 
 // event is an event of a type as it is stored, with data.

@@ -28,6 +28,10 @@ type Start struct {
 	Once     bool              `json:"once,omitzero"` // the session ends with its first run
 	Budget   Budget            `json:"budget,omitzero"`
 	Metadata map[string]string `json:"metadata,omitempty"`
+	// Workspace is the tree of files the session begins with; empty: none.
+	Workspace Digest `json:"workspace,omitzero"`
+	// Project is what AGENTS.md at the top of it says.
+	Project string `json:"project,omitzero"`
 }
 
 // Post is a message from a user. While a run is going on it steers it; with
@@ -51,6 +55,13 @@ const (
 type Control struct {
 	Action ControlAction `json:"action"`
 	Reason string        `json:"reason,omitzero"`
+}
+
+// Move makes a session go on under another definition, from its next model call on.
+type Move struct {
+	Agent  string `json:"agent"`
+	Digest Digest `json:"digest"`
+	Reason string `json:"reason,omitzero"`
 }
 
 // Decide answers an ask. Check is added by the owner for edited arguments.
@@ -100,6 +111,8 @@ type ToolOutcome struct {
 	Error   *Error      `json:"error,omitempty"`
 	Killed  []string    `json:"killed,omitempty"` // what stopping it killed
 	Took    Duration    `json:"took,omitzero"`
+	// Files is the state the call left; nil: it changed nothing.
+	Files *Snapshotted `json:"files,omitempty"`
 }
 
 // Finding is what a reconcile query found out.
@@ -136,6 +149,13 @@ type DrawOutcome struct {
 	Error   *Error   `json:"error,omitempty"`
 }
 
+// ReleaseOutcome says that nothing of the session runs in a sandbox any more.
+type ReleaseOutcome struct {
+	Effect EffectID `json:"effect"`
+	Killed []string `json:"killed,omitempty"`
+	Error  *Error   `json:"error,omitempty"`
+}
+
 // Takeover says that this owner did not start what is open, except Held.
 type Takeover struct {
 	Epoch uint64     `json:"epoch"`
@@ -152,6 +172,7 @@ type Fork struct {
 func (Start) InputKind() string            { return "start" }
 func (Post) InputKind() string             { return "post" }
 func (Control) InputKind() string          { return "control" }
+func (Move) InputKind() string             { return "move" }
 func (Decide) InputKind() string           { return "decide" }
 func (Wake) InputKind() string             { return "wake" }
 func (ModelOutcome) InputKind() string     { return "model_outcome" }
@@ -160,6 +181,7 @@ func (ToolOutcome) InputKind() string      { return "tool_outcome" }
 func (ReconcileOutcome) InputKind() string { return "reconcile_outcome" }
 func (ToolsetOutcome) InputKind() string   { return "toolset_outcome" }
 func (DrawOutcome) InputKind() string      { return "draw_outcome" }
+func (ReleaseOutcome) InputKind() string   { return "release_outcome" }
 func (Takeover) InputKind() string         { return "takeover" }
 func (Fork) InputKind() string             { return "fork" }
 
@@ -199,6 +221,10 @@ func (in *Input) UnmarshalJSON(b []byte) error {
 		in.Data, err = into[Post](j.Data)
 	case "control":
 		in.Data, err = into[Control](j.Data)
+	case "move":
+		in.Data, err = into[Move](j.Data)
+	case "release_outcome":
+		in.Data, err = into[ReleaseOutcome](j.Data)
 	case "decide":
 		in.Data, err = into[Decide](j.Data)
 	case "wake":

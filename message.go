@@ -29,6 +29,8 @@ const (
 	// PartOpaque is a provider's own block. It is kept verbatim, goes back to the
 	// provider that made it, and is dropped when the model is switched.
 	PartOpaque PartKind = "opaque"
+	// PartOutput is what a tool prints while it runs; it is live only.
+	PartOutput PartKind = "output"
 )
 
 // Part is one piece of a message's content.
@@ -219,7 +221,7 @@ type ModelAnswer struct {
 
 // Delta is a piece of an answer that is still being made. It is live only.
 type Delta struct {
-	Kind   PartKind `json:"kind"` // text, reasoning or tool_call
+	Kind   PartKind `json:"kind"` // text, reasoning, tool_call or output
 	Index  int      `json:"index"`
 	Text   string   `json:"text"`
 	CallID string   `json:"call_id,omitzero"`

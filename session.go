@@ -52,6 +52,8 @@ type Summary struct {
 	Cost       Money      `json:"cost"`     // settled, nano-dollars
 	Reserved   Money      `json:"reserved"` // held for calls in flight, nano-dollars
 	LastError  *Error     `json:"last_error,omitempty"`
+	// Sandbox is the driver the agent's commands run in; empty: it has none to run.
+	Sandbox string `json:"sandbox,omitzero"`
 }
 
 // RunSummary is the account a run leaves however it ends.
@@ -83,6 +85,7 @@ const (
 	AskClientTool AskKind = "client_tool" // make this call and send its result
 	AskUnknown    AskKind = "unknown"     // did this call take place?
 	AskBudget     AskKind = "budget"      // may more be spent?
+	AskQuestion   AskKind = "question"    // what the agent wants to know from a person
 )
 
 // AskStatus is the state of an ask.

@@ -32,6 +32,7 @@ const (
 	HostRuntime ToolHost = "runtime" // a performer of Cairn: HTTP, MCP, built in
 	HostEngine  ToolHost = "engine"  // the engine itself: plan
 	HostClient  ToolHost = "client"  // the client: the call parks the run as an ask
+	HostPerson  ToolHost = "person"  // a person: the call parks the run as a question
 )
 
 // ToolSpec is a tool as it is pinned for a run.
@@ -39,6 +40,9 @@ type ToolSpec struct {
 	ToolDef
 	Host  ToolHost    `json:"host"`
 	Class EffectClass `json:"class"`
+	// Files says what it does with the session's files: a tool with access to them
+	// runs in the sandbox.
+	Files Access `json:"files,omitzero"`
 	// Source names the entry of the agent definition it came from, for its performer.
 	Source int `json:"source"`
 	// Digest is the hash of name, description and schema as they were pinned.
