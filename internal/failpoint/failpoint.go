@@ -67,6 +67,27 @@ const (
 	TimerFired      Point = "timer.fired"
 	SnapshotBefore  Point = "snapshot.before"
 	SnapshotAfter   Point = "snapshot.after"
+
+	SandboxCreateBefore  Point = "sandbox.create.before"
+	SandboxCreateAfter   Point = "sandbox.create.after"
+	SandboxStartBefore   Point = "sandbox.start.before"
+	SandboxStartAfter    Point = "sandbox.start.after"
+	SandboxDestroyBefore Point = "sandbox.destroy.before"
+	SandboxDestroyAfter  Point = "sandbox.destroy.after"
+
+	// Those of package workspace, by the names it calls them.
+	WorkspaceImportEntry      Point = "workspace.import.entry"
+	WorkspaceImportSync       Point = "workspace.import.sync"
+	WorkspaceImportRename     Point = "workspace.import.rename"
+	WorkspaceCheckoutDiscard  Point = "workspace.checkout.discard"
+	WorkspaceCheckoutUpper    Point = "workspace.checkout.upper"
+	WorkspaceSquashRename     Point = "workspace.squash.rename"
+	WorkspaceSnapshotScan     Point = "workspace.snapshot.scan"
+	WorkspaceSnapshotCopy     Point = "workspace.snapshot.copy"
+	WorkspaceSnapshotManifest Point = "workspace.snapshot.manifest"
+	WorkspaceSnapshotRename   Point = "workspace.snapshot.rename"
+	WorkspaceSnapshotSync     Point = "workspace.snapshot.sync"
+	WorkspaceSnapshotDone     Point = "workspace.snapshot.done"
 )
 
 // Point is the name of a failpoint.
@@ -85,4 +106,7 @@ var points = [...]Point{
 	GroupBeforeSync, GroupAfterSync, Checkpoint, DeliverBefore, DeliverAfter, DrawBefore, DrawAfter,
 	BlobBefore, BlobRename, BlobAfter, PerformBefore, ModelBefore, ModelFirst, ModelAfter, ToolBefore,
 	ToolAfter, ReconcileBefore, ReconcileAfter, TimerFired, SnapshotBefore, SnapshotAfter,
+	SandboxCreateBefore, SandboxCreateAfter, SandboxStartBefore, SandboxStartAfter,
+	SandboxDestroyBefore, SandboxDestroyAfter,
+	WorkspaceImportEntry, WorkspaceImportSync, WorkspaceImportRename, WorkspaceCheckoutDiscard, WorkspaceCheckoutUpper, WorkspaceSquashRename, WorkspaceSnapshotScan, WorkspaceSnapshotCopy, WorkspaceSnapshotManifest, WorkspaceSnapshotRename, WorkspaceSnapshotSync, WorkspaceSnapshotDone,
 }

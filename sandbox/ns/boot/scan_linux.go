@@ -1,0 +1,186 @@
+//go:build linux && (amd64 || arm64)
+
+package boot
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cairn-run/cairn/sandbox/ns/wire"
+)
+
+const (
+	// maxNamed bounds the processes that are named in a reply.
+	maxNamed = 256
+	// maxCommand is how much of the arguments of a process is named, in bytes.
+	maxCommand = 200
+)
+
+// proc is a process of the instance that was seen in /proc.
+type proc struct {
+	pid             int
+	tag             uint64 // 0: it cannot be read
+	stopped, zombie bool
+}
+
+// pids lists the processes of the instance without init.
+func pids() ([]int, error) {
+	d, err := os.Open("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list the processes: %w", err)
+	}
+	defer func() { _ = d.Close() }()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list the processes: %w", err)
+	}
+	var all []int
+	for _, n := range names {
+		if pid, err := strconv.Atoi(n); err == nil && pid > 1 {
+			all = append(all, pid)
+		}
+	}
+	return all, nil
+}
+
+// scan lists the processes with a mark, or all for 0. One whose mark cannot be
+// read, which is one that ended or runs a program it may not read, counts to
+// every mark: nothing may survive by hiding its own.
+func scan(tag uint64) ([]proc, error) {
+	all, err := pids()
+	if err != nil {
+		return nil, err
+	}
+	var procs []proc
+	for _, pid := range all {
+		p := proc{pid: pid}
+		switch state(pid) {
+		case 0: // gone
+			continue
+		case 'T', 't':
+			p.stopped = true
+		case 'Z', 'X':
+			p.zombie = true
+		}
+		if tag != 0 {
+			p.tag = mark(pid)
+			if p.zombie && p.tag == 0 || p.tag != 0 && p.tag != tag {
+				// A dead process has lost its mark; who has to reap it is alive and has it,
+				// or is init.
+				continue
+			}
+		}
+		procs = append(procs, p)
+	}
+	return procs, nil
+}
+
+// mark is the inode of a process's UTS namespace; 0: not known.
+func mark(pid int) uint64 {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/"+strconv.Itoa(pid)+"/ns/uts", &st); err != nil {
+		return 0
+	}
+	return st.Ino
+}
+
+// tags are the marks of everything alive.
+func tags() (map[uint64]bool, error) {
+	all, err := pids()
+	if err != nil {
+		return nil, err
+	}
+	found := map[uint64]bool{}
+	for _, pid := range all {
+		found[mark(pid)] = true
+	}
+	return found, nil
+}
+
+// state is the letter of a process's state (proc_pid_stat(5)); 0: it is gone.
+func state(pid int) byte {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	return parseState(b)
+}
+
+// parseState finds the state after the name, which is in parentheses and may
+// hold anything.
+func parseState(stat []byte) byte {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 || end+2 >= len(stat) {
+		return 0
+	}
+	return stat[end+2]
+}
+
+// userHz is how many ticks of proc_pid_stat(5) are a second: USER_HZ, a constant of
+// the interface.
+const userHz = 100
+
+// parseTicks is the time of processors that a process used, in ticks: the fields
+// 14 and 15, which are 12th and 13th after the name.
+func parseTicks(stat []byte) int64 {
+	end := bytes.LastIndexByte(stat, ')')
+	if end < 0 {
+		return 0
+	}
+	f := bytes.Fields(stat[end+1:])
+	if len(f) < 13 {
+		return 0
+	}
+	var sum int64
+	for _, b := range f[11:13] {
+		n, err := strconv.ParseInt(string(b), 10, 64)
+		if err != nil || n < 0 || n > 1<<40 {
+			return 0
+		}
+		sum += n
+	}
+	return sum
+}
+
+// command names the process by its arguments, or in brackets by its name.
+func (p proc) command() []byte {
+	dir := "/proc/" + strconv.Itoa(p.pid)
+	if b, err := head(dir+"/cmdline", maxCommand); err == nil && len(b) > 0 {
+		return bytes.TrimRight(bytes.ReplaceAll(b, []byte{0}, []byte{' '}), " ")
+	}
+	b, err := head(dir+"/comm", maxCommand)
+	if err != nil {
+		return []byte("?")
+	}
+	return fmt.Appendf(nil, "[%s]", bytes.TrimSpace(b))
+}
+
+func head(name string, n int) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b := make([]byte, n)
+	n, err = f.Read(b)
+	return b[:n], err
+}
+
+// list names all processes that are alive.
+func list() ([]wire.Proc, error) {
+	procs, err := scan(0)
+	if err != nil {
+		return nil, err
+	}
+	var named []wire.Proc
+	for _, p := range procs {
+		if !p.zombie && len(named) < maxNamed {
+			named = append(named, wire.Proc{PID: p.pid, Command: p.command()})
+		}
+	}
+	return named, nil
+}

@@ -1,0 +1,48 @@
+//go:build linux
+
+package main
+
+// probes are the things that can be tried. The suite's table says with which
+// arguments, and which errno is expected.
+var probes = map[string]func(args []string) result{
+	"syscall":         rawSyscall,
+	"clone":           clone,
+	"clone3":          clone3,
+	"int80":           func([]string) result { return compat() },
+	"ptrace-victim":   ptraceVictim,
+	"vm-read":         vmRead,
+	"vm-write":        vmWrite,
+	"pidfd-getfd":     pidfdGetfd,
+	"seccomp-notify":  func([]string) result { return seccompNotify() },
+	"memfd-exec":      func([]string) result { return memfdExec() },
+	"shocker":         shocker,
+	"tty":             ttyIoctl,
+	"open":            openPath,
+	"read":            readPath,
+	"write":           writePath,
+	"create":          createPath,
+	"setxattr":        setXattr,
+	"connect":         connect,
+	"send":            send,
+	"setuid-binary":   setuidBinary,
+	"fds":             func([]string) result { return leakedDescriptors() },
+	"pids":            visibleProcesses,
+	"mountinfo":       mountinfo,
+	"environ":         environ,
+	"names":           hostNames,
+	"status":          status,
+	"signal-init":     signalInit,
+	"signal":          sendSignal,
+	"overwrite-exe":   overwriteExe,
+	"own-exe":         func([]string) result { return ownExe() },
+	"listen":          listen,
+	"find":            find,
+	"interfaces":      func([]string) result { return interfaces() },
+	"families":        families,
+	"forbidden":       forbidden,
+	"setuid-file":     setuidFile,
+	"victim":          victim,
+	"core-limit":      func([]string) result { return coreLimit() },
+	"session-keyring": func([]string) result { return sessionKeyring() },
+	"controlling-tty": func([]string) result { return controllingTTY() },
+}
