@@ -87,7 +87,7 @@ func (h *host) Perform(ctx context.Context, j kernel.Job) cairn.InputData {
 	e := j.Effect
 	h.steps.Add(1)
 	if e.Kind == cairn.EffectTool {
-		res, err := h.tools.Call(ctx, e.Session, j.Agent, e.Tool, e.ID, e.Attempt)
+		res, err := h.tools.Call(ctx, e.Session, j.Agent, e.Tool, e.ID, e.Attempt, tool.Watch{})
 		return cairn.ToolOutcome{Result: res, Error: asError(err)}
 	}
 	if h.asked != nil {

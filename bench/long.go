@@ -11,6 +11,7 @@ import (
 	"github.com/cairn-run/cairn/client"
 	"github.com/cairn-run/cairn/engine"
 	"github.com/cairn-run/cairn/journal"
+	"github.com/cairn-run/cairn/tool"
 )
 
 // longSession measures what a long history costs: its tail through the API, and
@@ -166,7 +167,7 @@ func (f *forger) next(ctx context.Context) error {
 	}
 	e := open[0]
 	if e.Kind == cairn.EffectTool {
-		res, err := f.host.tools.Call(ctx, f.s.Key, f.host.agent, e.Tool, e.ID, e.Attempt)
+		res, err := f.host.tools.Call(ctx, f.s.Key, f.host.agent, e.Tool, e.ID, e.Attempt, tool.Watch{})
 		return f.step(ctx, f.input(cairn.ToolOutcome{Effect: e.ID, Attempt: e.Attempt, Result: res, Error: asError(err)}), nil)
 	}
 	// The turns of the run are all that the model looks at.

@@ -53,6 +53,9 @@ var figures = []figure{
 	{"restart", "10,000 unfinished sessions after SIGKILL", restartSessions, false},
 	{"long", "a session of 50,000 events", longSession, false},
 	{"ready", "from start to ready", startToReady, false},
+	{"sandbox", "a sandboxed true beside plain fork and exec, and bubblewrap", coldStart, false},
+	{"bash", "a bash call end to end", bashCalls, false},
+	{"snapshot", "recording the files after a call", snapshots, false},
 	{"build", "the binary and its build", buildBinary, false},
 }
 
@@ -156,17 +159,23 @@ type size struct {
 	Sessions int   `json:"sessions"` // idle, and unfinished
 	Events   int   `json:"events"`   // of the long session
 	Starts   int   `json:"starts"`   // of the server, for each data directory
-	Cold     bool  `json:"cold"`     // build with an empty cache
+	// Sandboxes are made one after the other, Calls are of bash; Snapshots are taken of a
+	// tree of Files.
+	Sandboxes int  `json:"sandboxes"`
+	Calls     int  `json:"calls"`
+	Snapshots int  `json:"snapshots"`
+	Files     int  `json:"files"`
+	Cold      bool `json:"cold"` // build with an empty cache
 }
 
 var (
 	full = size{
 		Commits: 4000, Crowd: []int{1, 64, 200, 1000}, Seconds: 5, Steps: 60_000, Turns: 4000,
-		Sessions: 10_000, Events: 50_000, Starts: 10, Cold: true,
+		Sessions: 10_000, Events: 50_000, Starts: 10, Sandboxes: 200, Calls: 200, Snapshots: 40, Files: 20_000, Cold: true,
 	}
 	brief = size{
 		Commits: 200, Crowd: []int{1, 64, 200}, Seconds: 1, Steps: 4000, Turns: 200,
-		Sessions: 300, Events: 2000, Starts: 2,
+		Sessions: 300, Events: 2000, Starts: 2, Sandboxes: 20, Calls: 20, Snapshots: 5, Files: 1000,
 	}
 )
 

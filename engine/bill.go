@@ -95,9 +95,11 @@ func (p *planner) unknownBill(raw json.RawMessage) bill {
 }
 
 // cacheBroken says what a request cost that did not continue the one before it.
-func cacheBroken(info *cairn.ModelInfo, m *ModelCall, last cairn.Manifest, lastModel string, cached int64, d cairn.ModelOutcome) cairn.CacheBroken {
+func cacheBroken(info *cairn.ModelInfo, m *ModelCall, last cairn.Manifest, lastModel string, cached int64, moved bool, d cairn.ModelOutcome) cairn.CacheBroken {
 	b := cairn.CacheBroken{Reason: "tools_changed", At: last.From, Byte: d.Broken.Byte}
 	switch {
+	case moved && lastModel == m.Model:
+		b.Reason = "moved"
 	case lastModel != m.Model:
 		b.Reason, b.Byte = "model_switched", 0
 	case last.Note != m.Manifest.Note:
@@ -129,5 +131,6 @@ func cacheBroken(info *cairn.ModelInfo, m *ModelCall, last cairn.Manifest, lastM
 // it, by the same model: then its request begins with that one's.
 func (s *State) Continues(m cairn.Manifest, model string) bool {
 	l := &s.Context.Last
-	return l.To == 0 || l.Note == m.Note && l.Toolset == m.Toolset && s.Context.Asked == model
+	return l.To == 0 || l.Note == m.Note && l.Toolset == m.Toolset && s.Context.Asked == model &&
+		(s.Context.Under == "" || s.Context.Under == s.Digest)
 }

@@ -103,8 +103,8 @@ func (s *State) foldCompacted(e cairn.Event, d cairn.ContextCompacted) {
 }
 
 // overhead is what instructions and tools add to every request, in bytes.
-func overhead(env *Env) int64 {
-	n := int64(len(env.Agent.Instructions)) + 1024
+func (s *State) overhead(env *Env) int64 {
+	n := int64(len(instructions(env.Agent, ""))) + s.Context.ProjectBytes + 1024
 	for i := range env.Tools {
 		t := &env.Tools[i]
 		n += int64(len(t.Name)+len(t.Description)+len(t.InputSchema)) + framing
@@ -119,7 +119,7 @@ func (s *State) promptBound(env *Env, model string) int64 {
 	if c.Known > 0 && c.Model == model {
 		return c.Known + c.Bytes - c.KnownBytes + framing
 	}
-	return c.Bytes + overhead(env)
+	return c.Bytes + s.overhead(env)
 }
 
 // promptEstimate is what the next request probably has for a model: three bytes a token.
@@ -128,7 +128,7 @@ func (s *State) promptEstimate(env *Env, model string) int64 {
 	if c.Known > 0 && c.Model == model {
 		return c.Known + (c.Bytes-c.KnownBytes)/3
 	}
-	return (c.Bytes + overhead(env)) / 3
+	return (c.Bytes + s.overhead(env)) / 3
 }
 
 // compactPrompt asks for what has to be known after the cut.
@@ -153,7 +153,7 @@ func (s *State) summaryBound(env *Env, model string) int64 {
 	if c.Prompt > 0 && c.Model == model {
 		return c.Prompt + question
 	}
-	return c.PromptBytes + overhead(env) + question
+	return c.PromptBytes + s.overhead(env) + question
 }
 
 // overflows says whether the next request would not fit. After one that fits, there
@@ -166,7 +166,7 @@ func (p *planner) overflows(m *cairn.ModelInfo, purpose cairn.Purpose, out int64
 	case purpose == cairn.PurposeCompact && c.Prompt > 0 && c.Model == m.Name:
 		n = c.Prompt + question + out
 	case purpose == cairn.PurposeCompact:
-		n = (c.PromptBytes+overhead(p.env))/3 + question + out
+		n = (c.PromptBytes+p.s.overhead(p.env))/3 + question + out
 	case p.env.Agent.Context.Compact != cairn.CompactDrop:
 		n += max(0, summaryCap(m, out)+question-out)
 	}
@@ -194,7 +194,7 @@ func (p *planner) half(m *cairn.ModelInfo) int64 {
 	if m.Window == 0 {
 		return p.s.Context.Bytes / 2
 	}
-	return max(0, (m.Window-p.maxOutput(*m))*3/2-overhead(p.env))
+	return max(0, (m.Window-p.maxOutput(*m))*3/2-p.s.overhead(p.env))
 }
 
 // refit gives up a retry whose request would not fit the model that is next in

@@ -24,8 +24,10 @@ func Open(s State) []cairn.Effect {
 		e.Stop = m.Stop
 		e.Model = &cairn.ModelEffect{Model: m.Model, Purpose: m.Purpose, Manifest: m.Manifest}
 	}
+	turn := turns{}
 	for i := range s.Calls {
 		c := &s.Calls[i]
+		held := turn.held(c)
 		kind := cairn.EffectTool
 		switch c.Phase {
 		case PhaseReady, PhaseStarted:
@@ -36,7 +38,7 @@ func Open(s State) []cairn.Effect {
 		}
 		e := add(c.Seq, kind, c.Attempt)
 		e.Stop = c.Stop && kind == cairn.EffectTool
-		e.Run, e.NotBefore = c.Run, c.NotBefore
+		e.Run, e.NotBefore, e.Hold = c.Run, c.NotBefore, e.Hold || (held && !c.Stop)
 		key := c.Key
 		if key == "" {
 			key = string(e.ID)
@@ -45,6 +47,12 @@ func Open(s State) []cairn.Effect {
 			Tool: c.Tool, Source: c.Source, Class: c.Class, Args: c.Args, Key: key, Digest: c.Digest, Def: c.Def,
 			MustStart: c.Phase == PhaseReady && !c.Class.Repeatable(), Reconcile: c.Reconcile, Timeout: c.Timeout,
 		}
+		if c.Files != cairn.AccessNone {
+			e.Tool.Files, e.Tool.Workspace, e.Tool.Base, e.Tool.Sandbox = c.Files, s.Files.Now, s.Files.Base, s.Files.Sandbox
+		}
+	}
+	if s.Release != 0 {
+		add(s.Release, cairn.EffectRelease, 1).Hold = false
 	}
 	if d := s.Discover; d != nil {
 		e := add(d.Seq, cairn.EffectToolset, d.Attempt)
@@ -72,6 +80,10 @@ func WakeAt(s State) time.Time {
 	// A retry that waits for money or for the end of a pause goes on with that.
 	if s.Model != nil && s.Model.Waiting && s.Draw == nil && !s.Run.Paused && !s.budgetAsked() {
 		at = earlier(at, s.Model.RetryAt)
+	}
+	if s.Run.Moved && s.Run.Active && !s.Run.Paused && s.Run.Stop == nil && s.Run.Ending == nil && s.Model == nil &&
+		s.Discover == nil && s.Draw == nil && s.batch() == 0 && !s.budgetAsked() { // at once
+		at = earlier(at, s.Created)
 	}
 	return at
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // Version is the fold version: histories that need a newer one are refused.
-const Version = 2
+const Version = 3
 
 // Env is what a step may look at besides the state: the pinned definition, its
 // tools, and what is known of its models now.
@@ -26,6 +26,8 @@ type Env struct {
 	Tools  []cairn.ToolSpec
 	Models []cairn.ModelInfo // of Agent.Model and Agent.Fallback, in that order
 	Hooks  []cairn.Check     // of Agent.OnExit, in that order
+	// Sandbox is the driver that commands run in here.
+	Sandbox string
 }
 
 // tool finds a tool by name; nil: not granted.

@@ -16,6 +16,24 @@ func Fold(s State, e cairn.Event) State {
 		s.Key, s.Agent, s.Digest, s.Title, s.Once, s.Budget = d.Key, d.Agent, d.Digest, d.Title, d.Once, d.Budget
 		s.Created = e.At
 		s.Context.From = e.Seq
+		s.Files.Base, s.Files.Now.Tree = d.Workspace, d.Workspace
+		if d.Project != "" {
+			s.Context.Project, s.Context.ProjectBytes = e.Seq, int64(len(d.Project))
+		}
+	case cairn.SessionMoving:
+		s.Move = &Move{Agent: d.Agent, Digest: d.Digest}
+	case cairn.SessionMoved:
+		s.Agent, s.Digest, s.Move = d.Agent, d.Digest, nil
+		s.Context.Toolset = 0
+		s.Run.Model, s.Run.Moved = "", s.Run.Active
+		s.Context.Known, s.Context.KnownBytes, s.Context.Prompt = 0, 0, 0 // with other instructions and tools
+	case cairn.WorkspaceSnapshotted:
+		s.Files.Now, s.Files.Running = d.Snapshot, d.Running
+	case cairn.SandboxReleasing:
+		s.Release = e.Seq
+	case cairn.SandboxReleased:
+		s.Release, s.Files.Running = 0, nil
+		s.Run.Killed = append(slices.Clip(s.Run.Killed), d.Killed...)
 	case cairn.SessionForked:
 		s = forked(s, d)
 	case cairn.SessionIdle:
@@ -23,6 +41,9 @@ func Fold(s State, e cairn.Event) State {
 		s.Runs++
 		s.Run = Run{Active: true, ID: e.Run, Started: e.At, Deadline: d.Deadline, Cap: d.Budget, Want: true}
 		s.LastErr, s.Money.Refused = nil, 0
+		if d.Sandbox != "" {
+			s.Files.Sandbox = d.Sandbox
+		}
 	case cairn.RunPaused:
 		s.Run.Paused = true
 	case cairn.RunResumed:
@@ -33,6 +54,7 @@ func Fold(s State, e cairn.Event) State {
 			s.stopAll()
 		}
 	case cairn.RunEnding:
+		s.Run.Moved = false
 		s.Run.Ending = &Ending{Outcome: d.Outcome, Err: d.Error, Output: d.Output}
 		s.Run.Want = false
 		if s.Run.Sum.ModelCalls == 0 {
@@ -63,6 +85,7 @@ func Fold(s State, e cairn.Event) State {
 			s.approve(i.Call)
 		}
 	case cairn.ToolsetRequested:
+		s.Run.Moved = false
 		s.Discover = &Discovery{Seq: e.Seq, Attempt: 1}
 	case cairn.ToolsetRetried:
 		if s.Discover != nil {
@@ -76,6 +99,11 @@ func Fold(s State, e cairn.Event) State {
 	case cairn.BudgetRequested:
 		s.Draw = &Draw{Seq: e.Seq, Budgets: d.Budgets, Amount: d.Amount}
 		s.Run.Returned = s.Run.Ending != nil
+		if s.Move != nil && s.Run.Ending == nil && d.Amount <= 0 {
+			m := *s.Move
+			m.Settled = true
+			s.Move = &m
+		}
 	case cairn.BudgetDrawn:
 		s.Money.Refused = 0
 		if s.Draw != nil && d.Error != nil {
@@ -108,7 +136,8 @@ func Fold(s State, e cairn.Event) State {
 func forked(s State, d cairn.SessionForked) State {
 	s.Key = d.Key
 	s.Run, s.Runs, s.Final, s.LastErr, s.Once = Run{}, 0, "", nil, false
-	s.Model, s.Calls, s.Asks, s.Discover, s.Draw = nil, nil, nil, nil, nil
+	s.Model, s.Calls, s.Asks, s.Discover, s.Draw, s.Release, s.Move = nil, nil, nil, nil, nil, 0, nil
+	s.Files.Running = nil
 	s.Money, s.Totals = Money{}, Totals{}
 	s.Context.Summed = false // by the parent
 	s.Created = s.At
@@ -188,6 +217,7 @@ func (s *State) foldMessage(e cairn.Event, d cairn.MessageCreated) {
 func (s *State) foldModel(e cairn.Event) {
 	switch d := e.Data.(type) {
 	case cairn.ModelRequested:
+		s.Run.Moved = false
 		m := ModelCall{Seq: e.Seq}
 		if s.Model != nil && d.Attempt > 1 {
 			m = *s.Model
@@ -237,6 +267,7 @@ func (s *State) foldModel(e cairn.Event) {
 		}
 		if m != nil {
 			s.Context.Last, s.Context.Asked = m.Manifest, m.Model
+			s.Context.Under, s.Context.UnderName = s.Digest, s.Agent
 			s.Context.Last.Params = cairn.ModelParams{MaxOutput: 1} // its request is only rendered to be compared
 			u := d.Answer.Usage
 			s.Context.Cached = u.CacheRead + u.CacheWrite5m + u.CacheWrite1h
@@ -310,7 +341,7 @@ func (s *State) settle(u cairn.Usage, cost cairn.Money, status cairn.CostStatus)
 func (s *State) foldCall(e cairn.Event) {
 	if d, ok := e.Data.(cairn.ToolCallRequested); ok {
 		s.Calls = append(slices.Clip(s.Calls), Call{
-			Seq: e.Seq, Run: e.Run, Phase: PhaseReady, Tool: d.Tool, Host: d.Host, Source: d.Source, Class: d.Class,
+			Seq: e.Seq, Run: e.Run, Phase: PhaseReady, Tool: d.Tool, Host: d.Host, Source: d.Source, Class: d.Class, Files: d.Files,
 			Args: d.Args, Key: d.Key, Digest: d.Digest, Def: d.Def, Attempt: 1, Retries: d.Retries, Timeout: d.Timeout,
 			Reconcile: d.Reconcile, Hook: d.Hook,
 		})

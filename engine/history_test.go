@@ -37,6 +37,10 @@ type digest struct {
 	Context map[string]int64
 	Turns   []cairn.Seq
 	Run     map[string]int
+	Files   engine.Files `json:",omitzero"`
+	Release cairn.Seq    `json:",omitzero"`
+	Move    *engine.Move `json:",omitempty"`
+	Project cairn.Seq    `json:",omitzero"`
 }
 
 func digestOf(t *testing.T, file []byte) []byte {
@@ -61,6 +65,7 @@ func digestOf(t *testing.T, file []byte) []byte {
 	}
 	d := digest{
 		History: cairn.DigestOf(file), Events: n, Summary: s.Summary(), Open: engine.Open(s),
+		Files: s.Files, Release: s.Release, Move: s.Move, Project: s.Context.Project,
 		Money: map[string]cairn.Money{
 			"spent": s.Money.Spent, "reserved": s.Money.Reserved, "granted": s.Money.Granted,
 			"raised_run": s.Money.RaisedRun, "raised_session": s.Money.RaisedSession, "raised_agent": s.Money.RaisedAgent,

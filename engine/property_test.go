@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -17,6 +18,9 @@ import (
 // world drives one session with random inputs and checks after each what must
 // always hold.
 type world struct {
+	envs    map[cairn.Digest]*engine.Env // by the digest of the definition
+	files   cairn.Snapshot               // recorded last
+	layers  int64
 	t       *rapid.T
 	env     *engine.Env
 	s       engine.State
@@ -79,7 +83,7 @@ func newWorld(t *rapid.T) *world {
 	w := &world{
 		t: t, now: time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC), begun: map[cairn.EffectID]int{},
 		env: &engine.Env{
-			Agent: a, Tools: tools(),
+			Agent: a, Tools: append(tools(), fileTools()...), Sandbox: "ns",
 			Models: []cairn.ModelInfo{
 				{Name: "script/one", Provider: "script", Prices: cairn.Flat(rates), Priced: true, Window: 8000},
 				{Name: "script/two", Provider: "script", Prices: cairn.Flat(rates), Priced: rapid.Bool().Draw(t, "priced"), Window: 8000},
@@ -90,6 +94,11 @@ func newWorld(t *rapid.T) *world {
 	for i, h := range a.OnExit {
 		w.env.Hooks[i] = w.check(h.Tool)
 	}
+	other := *a
+	other.Instructions = "Be exact and quick."
+	moved := *w.env
+	moved.Agent = &other
+	w.envs = map[cairn.Digest]*engine.Env{a.Digest(): w.env, other.Digest(): &moved}
 	w.step(cairn.Start{Agent: "a", Digest: a.Digest(), Content: []cairn.Part{cairn.Text("Do it.")}, Once: rapid.Bool().Draw(t, "once")})
 	return w
 }
@@ -111,6 +120,9 @@ func (w *world) step(d cairn.InputData) {
 		ID: fmt.Sprint("in", w.inputs), To: key, At: w.now,
 		From: cairn.Principal{Kind: "user", ID: "ann"}, Data: d,
 	}
+	if env := w.envs[w.s.Digest]; env != nil {
+		w.env = env
+	}
 	before := w.s
 	frozen := jsonOf(w.t, before)
 	final := before.Final
@@ -125,8 +137,14 @@ func (w *world) step(d cairn.InputData) {
 		if final != "" && !afterEnd(e) {
 			w.t.Fatalf("%s after the session was %s", e.Type(), final)
 		}
+		if f, ok := e.Data.(cairn.WorkspaceSnapshotted); ok {
+			w.files = f.Snapshot
+		}
 		w.s = engine.Fold(w.s, e)
 		w.history = append(w.history, e)
+	}
+	if env := w.envs[w.s.Digest]; env != nil {
+		w.env = env
 	}
 	if got := jsonOf(w.t, before); got != frozen {
 		w.t.Fatalf("step changed the state it was given:\n%s", cmp.Diff(frozen, got))
@@ -175,17 +193,34 @@ func (w *world) invariants() {
 	if s.Final != "" && s.Run.Active {
 		w.t.Fatal("final with an active run")
 	}
+	reads, writes := 0, 0
 	for _, e := range open {
+		if e.Kind == cairn.EffectTool && e.Tool.Files != cairn.AccessNone {
+			if e.Tool.Workspace != w.files || e.Tool.Sandbox != "ns" {
+				w.t.Fatalf("a call is to be made on the state %+v; the last recorded one is %+v", e.Tool.Workspace, w.files)
+			}
+			if !e.Hold && !e.Stop && e.Tool.Files == cairn.AccessRead {
+				reads++
+			} else if !e.Hold && !e.Stop {
+				writes++
+			}
+		}
 		if e.Kind == cairn.EffectModel && e.Attempt == 1 && e.Model.Manifest.To > w.lastSeq {
 			w.render(e)
 		}
+	}
+	if writes > 1 || (writes == 1 && reads > 0) {
+		w.t.Fatalf("%d calls may write the files and %d may read them at once", writes, reads)
+	}
+	if !s.Run.Active && (len(s.Files.Running) > 0 || s.Release != 0) {
+		w.t.Fatal("the run is over and something still runs in its sandbox")
 	}
 }
 
 func (w *world) events(m cairn.Manifest) iter.Seq2[cairn.Event, error] {
 	return func(yield func(cairn.Event, error) bool) {
 		for _, e := range w.history {
-			if (e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan || e.Seq == m.Prior {
+			if (e.Seq >= m.From && e.Seq <= m.To) || slices.Contains(m.Apart(), e.Seq) {
 				if !yield(e, nil) {
 					return
 				}
@@ -203,8 +238,9 @@ func (w *world) render(e cairn.Effect) {
 	w.requests++
 	broken := false
 	for _, h := range w.history {
-		if _, ok := h.Data.(cairn.ContextCompacted); ok && h.Seq > w.lastSeq {
-			broken = true
+		switch h.Data.(type) {
+		case cairn.ContextCompacted, cairn.SessionMoved:
+			broken = broken || h.Seq > w.lastSeq
 		}
 	}
 	if w.last != nil && w.last.Model != req.Model {
@@ -240,7 +276,7 @@ func (w *world) answer(e cairn.Effect) cairn.ModelOutcome {
 		a.Content = append(a.Content, cairn.Part{Kind: cairn.PartOpaque, Provider: "script", Opaque: json.RawMessage(`{"x":1}`)})
 	}
 	for range rapid.SampledFrom([]int{0, 0, 1, 1, 2, 5}).Draw(w.t, "calls") {
-		tool := rapid.SampledFrom([]string{"look", "put", "pay", "refund", "plan", "ui", "nonsense"}).Draw(w.t, "tool")
+		tool := rapid.SampledFrom([]string{"look", "put", "pay", "refund", "plan", "ui", "sh", "sh", "see", "deploy", "ask_person", "nonsense"}).Draw(w.t, "tool")
 		a.Content = append(a.Content, cairn.Part{Kind: cairn.PartToolCall, CallID: "c", Tool: tool, Args: "{}"})
 		c := w.check(tool)
 		c.Verdict = rapid.SampledFrom([]cairn.Verdict{cairn.VerdictAllow, cairn.VerdictAllow, cairn.VerdictAsk, cairn.VerdictDeny}).Draw(w.t, "verdict")
@@ -318,6 +354,13 @@ func (w *world) perform() {
 		} else {
 			out.Result = &cairn.ToolResult{Content: []cairn.Part{cairn.Text("result")}}
 		}
+		if e.Tool.Files == cairn.AccessWrite && rapid.Bool().Draw(w.t, "changes files") {
+			w.layers++
+			out.Files = &cairn.Snapshotted{Snapshot: cairn.Snapshot{Layer: w.layers, Tree: "t"}}
+			if rapid.Bool().Draw(w.t, "background") {
+				out.Files.Running = []string{"server"}
+			}
+		}
 		w.step(out)
 	case cairn.EffectReconcile:
 		f := rapid.SampledFrom([]cairn.Finding{cairn.FoundDone, cairn.FoundNotDone, cairn.FoundUnclear}).Draw(w.t, "finding")
@@ -328,6 +371,8 @@ func (w *world) perform() {
 			out.Tools, out.Error = nil, w.failure()
 		}
 		w.step(out)
+	case cairn.EffectRelease:
+		w.step(cairn.ReleaseOutcome{Effect: e.ID, Killed: w.s.Files.Running})
 	case cairn.EffectDraw:
 		out := cairn.DrawOutcome{Effect: e.ID, Granted: e.Draw.Amount}
 		if w.granted+e.Draw.Amount > e.Draw.Budgets[0].Limit {
@@ -345,7 +390,7 @@ func (w *world) decide() {
 	a := rapid.SampledFrom(w.s.Asks).Draw(w.t, "ask")
 	d := cairn.Decide{Decision: cairn.Decision{Ask: a.ID, Verb: cairn.VerbApprove}}
 	switch {
-	case a.Kind == cairn.AskClientTool:
+	case a.Kind == cairn.AskClientTool, a.Kind == cairn.AskQuestion && rapid.Bool().Draw(w.t, "answers"):
 		d.Verb, d.Result = cairn.VerbAnswer, &cairn.ToolResult{Content: []cairn.Part{cairn.Text("clicked")}}
 	case rapid.Bool().Draw(w.t, "reject"):
 		d.Verb = cairn.VerbReject
@@ -373,6 +418,11 @@ func TestProperties(t *testing.T) {
 			"interrupt": func(t *rapid.T) {
 				w.t = t
 				w.step(cairn.Post{Content: []cairn.Part{cairn.Text("stop!")}, Interrupt: true})
+			},
+			"move": func(t *rapid.T) {
+				w.t = t
+				to := rapid.SampledFrom(slices.Sorted(maps.Keys(w.envs))).Draw(t, "to")
+				w.step(cairn.Move{Agent: "a", Digest: to})
 			},
 			"takeover": func(t *rapid.T) { w.t = t; w.step(cairn.Takeover{Epoch: 2}) },
 			"wake": func(t *rapid.T) {

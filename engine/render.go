@@ -23,9 +23,13 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 		r.reads = r.reads || tools[i].Name == cairn.BuiltinReadResult
 	}
 	var task, prior, note, plan, question []cairn.Part
+	var project string
 	for e, err := range events {
 		if err != nil {
 			return nil, err
+		}
+		if d, ok := e.Data.(cairn.SessionCreated); ok && e.Seq == m.Project {
+			project = d.Project
 		}
 		if e.Seq < m.From || e.Seq > m.To || e.Seq == m.Note || e.Seq == m.Prior {
 			switch d := e.Data.(type) {
@@ -61,7 +65,7 @@ func Render(a *cairn.Agent, tools []cairn.ToolSpec, model string, m cairn.Manife
 		// after that is not cut.
 		r.messages = append(r.messages[:r.until:r.until], cairn.Message{Role: cairn.RoleUser, Content: question})
 	}
-	req := &cairn.ModelRequest{Model: model, System: a.Instructions, Params: m.Params}
+	req := &cairn.ModelRequest{Model: model, System: instructions(a, project), Params: m.Params}
 	if m.Note != 0 {
 		if note == nil {
 			return nil, fmt.Errorf("render: event %d, the note of the manifest, is missing", m.Note)

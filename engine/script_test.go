@@ -6,6 +6,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,6 +82,7 @@ type script struct {
 	history []cairn.Event
 	inputs  int
 	names   map[string]string // ids of the session, as @seq
+	envs    map[cairn.Digest]*engine.Env
 }
 
 func (p *script) run(t *testing.T, d *datadriven.TestData) string {
@@ -146,8 +148,31 @@ func (p *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "start":
 		return p.step(t, cairn.Start{
 			Agent: "a", Digest: p.env.Agent.Digest(), Content: content, Once: has("once"), Title: options["title"],
-			Budget: cairn.Budget{Run: dollars(t, options["run"]), Session: dollars(t, options["session"]), Agent: dollars(t, options["shared"])},
+			Budget:    cairn.Budget{Run: dollars(t, options["run"]), Session: dollars(t, options["session"]), Agent: dollars(t, options["shared"])},
+			Workspace: cairn.Digest(options["workspace"]), Project: strings.ReplaceAll(options["project"], "_", " "),
 		})
+	case "move":
+		was := p.env
+		now, err := p.definition(text, options)
+		if err != nil {
+			fail("%v", err)
+		}
+		p.env = was
+		p.envs[now.Agent.Digest()] = now
+		return p.step(t, cairn.Move{Agent: now.Agent.Name, Digest: now.Agent.Digest(), Reason: options["reason"]})
+	case "released":
+		e, ok := p.open(cairn.EffectRelease, 0)
+		if !ok {
+			return notOpen
+		}
+		out := cairn.ReleaseOutcome{Effect: e.ID}
+		if k := options["killed"]; k != "" {
+			out.Killed = []string{k}
+		}
+		if has("drained") {
+			out.Error = cairn.Errorf(cairn.CodeCancelled, "stopped")
+		}
+		return p.step(t, out)
 	case "post", "interrupt":
 		return p.step(t, cairn.Post{Content: content, Interrupt: d.Cmd == "interrupt"})
 	case "pause", "resume", "cancel":
@@ -201,9 +226,11 @@ func (p *script) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		return p.step(t, cairn.Starting{Effect: e.ID, Check: c})
 	case "result":
-		return p.step(t, cairn.ToolOutcome{Effect: p.effect(seq(word(0))), Attempt: p.attempt(seq(word(0)), options), Result: result()})
+		return p.step(t, cairn.ToolOutcome{
+			Effect: p.effect(seq(word(0))), Attempt: p.attempt(seq(word(0)), options), Result: result(), Files: snapshotted(t, options),
+		})
 	case "tool-error":
-		out := cairn.ToolOutcome{Effect: p.effect(seq(word(0))), Attempt: p.attempt(seq(word(0)), options), Error: failure(1), Result: result()}
+		out := cairn.ToolOutcome{Effect: p.effect(seq(word(0))), Attempt: p.attempt(seq(word(0)), options), Error: failure(1), Result: result(), Files: snapshotted(t, options)}
 		if k := options["killed"]; k != "" {
 			out.Killed = []string{k}
 		}
@@ -265,35 +292,88 @@ func (p *script) run(t *testing.T, d *datadriven.TestData) string {
 	return ""
 }
 
+// snapshotted is the state a call left: layer=N, dir=, running=.
+func snapshotted(t *testing.T, options map[string]string) *cairn.Snapshotted {
+	t.Helper()
+	if options["layer"] == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(options["layer"], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &cairn.Snapshotted{
+		Snapshot: cairn.Snapshot{Layer: n, Tree: cairn.Digest("tree" + options["layer"]), Dir: options["dir"]},
+		Changes:  cairn.Changes{Modified: 1, Bytes: 10},
+	}
+	if r := options["running"]; r != "" {
+		f.Running = []string{r}
+	}
+	return f
+}
+
+// fileTools are added to the others with tools=files.
+func fileTools() []cairn.ToolSpec {
+	mk := func(name string, host cairn.ToolHost, class cairn.EffectClass, files cairn.Access) cairn.ToolSpec {
+		d := cairn.ToolDef{Name: name, InputSchema: json.RawMessage(`{"type":"object"}`)}
+		return cairn.ToolSpec{ToolDef: d, Host: host, Class: class, Files: files, Digest: d.Digest(), Retries: 2}
+	}
+	return []cairn.ToolSpec{
+		mk("sh", cairn.HostRuntime, cairn.ClassWorkspace, cairn.AccessWrite),
+		mk("see", cairn.HostRuntime, cairn.ClassRead, cairn.AccessRead),
+		mk("deploy", cairn.HostRuntime, cairn.ClassIrreversible, cairn.AccessWrite),
+		mk("ask_person", cairn.HostPerson, cairn.ClassRead, cairn.AccessNone),
+	}
+}
+
 // agent begins a new session whose definition is the default with the JSON of
 // the body laid over it.
 func (p *script) agent(t *testing.T, body string, options map[string]string) {
 	t.Helper()
+	env, err := p.definition(body, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*p = script{now: epoch, key: cairn.SessionKey{Tenant: "t", ID: "ses_1"}, env: env, envs: map[cairn.Digest]*engine.Env{env.Agent.Digest(): env}}
+}
+
+func (p *script) definition(body string, options map[string]string) (*engine.Env, error) {
 	a := &cairn.Agent{
 		Name: "a", Model: "script/one", Fallback: []string{"other/two"}, Instructions: "Be exact.",
 		Params: cairn.Params{MaxOutput: 1000},
 	}
 	if body != "" {
 		if err := json.Unmarshal([]byte(body), a); err != nil {
-			t.Fatalf("agent: %v", err)
+			return nil, fmt.Errorf("agent: %w", err)
 		}
 	}
 	if err := a.Validate(); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	*p = script{now: epoch, key: cairn.SessionKey{Tenant: "t", ID: "ses_1"}, env: &engine.Env{Agent: a, Tools: tools()}}
+	env := &engine.Env{Agent: a, Tools: tools(), Sandbox: "ns"}
+	if options["tools"] == "files" {
+		env.Tools = append(env.Tools, fileTools()...)
+	}
+	written := cairn.Money(0)
+	if w := options["cache-write"]; w != "" {
+		var err error
+		if written, err = cairn.ParseMoney(w); err != nil {
+			return nil, err
+		}
+	}
 	windows := strings.Split(options["window"], ",") // of the fallbacks after the first: as the one before
 	for i, name := range append([]string{a.Model}, a.Fallback...) {
 		provider, _, _ := strings.Cut(name, "/")
 		window, _ := strconv.ParseInt(windows[min(i, len(windows)-1)], 10, 64)
-		p.env.Models = append(p.env.Models, cairn.ModelInfo{
+		env.Models = append(env.Models, cairn.ModelInfo{
 			Name: name, Provider: provider, Priced: options["unpriced"] != name, Window: window,
-			Prices: cairn.Flat(cairn.Rates{Input: 3 * cairn.Dollar, CacheRead: cairn.Dollar / 2, CacheWrite5m: dollars(t, options["cache-write"]), Output: 15 * cairn.Dollar}),
+			Prices: cairn.Flat(cairn.Rates{Input: 3 * cairn.Dollar, CacheRead: cairn.Dollar / 2, CacheWrite5m: written, Output: 15 * cairn.Dollar}),
 		})
 	}
 	for _, h := range a.OnExit {
-		p.env.Hooks = append(p.env.Hooks, check(h.Tool, string(h.Arguments)))
+		env.Hooks = append(env.Hooks, check(h.Tool, string(h.Arguments)))
 	}
+	return env, nil
 }
 
 // check is what schema and policy say of a call that is in order.
@@ -409,6 +489,9 @@ func (p *script) answer(t *testing.T, e cairn.Effect, body string, options map[s
 func (p *script) step(t *testing.T, data cairn.InputData) string {
 	t.Helper()
 	p.inputs++
+	if env := p.envs[p.s.Digest]; env != nil {
+		p.env = env
+	}
 	events := engine.Step(p.env, p.s, cairn.Input{
 		ID: fmt.Sprintf("in%d", p.inputs), To: p.key, At: p.now, From: cairn.Principal{Kind: "user", ID: "ann"}, Data: data,
 	})
@@ -474,6 +557,9 @@ func (p *script) nextTimer() time.Time {
 // render prints the request of the open model call.
 func (p *script) render(t *testing.T) string {
 	t.Helper()
+	if env := p.envs[p.s.Digest]; env != nil {
+		p.env = env
+	}
 	e, ok := p.open(cairn.EffectModel, 0)
 	if !ok {
 		return notOpen
@@ -481,7 +567,7 @@ func (p *script) render(t *testing.T) string {
 	m := e.Model.Manifest
 	var events iter.Seq2[cairn.Event, error] = func(yield func(cairn.Event, error) bool) {
 		for _, e := range p.history {
-			if ((e.Seq >= m.From && e.Seq <= m.To) || e.Seq == m.Note || e.Seq == m.Task || e.Seq == m.Plan || e.Seq == m.Prior) && !yield(e, nil) {
+			if ((e.Seq >= m.From && e.Seq <= m.To) || slices.Contains(m.Apart(), e.Seq)) && !yield(e, nil) {
 				return
 			}
 		}
@@ -492,6 +578,9 @@ func (p *script) render(t *testing.T) string {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s: %d tools, at most %d tokens\n", req.Model, len(req.Tools), req.Params.MaxOutput)
+	if req.System != "Be exact." {
+		fmt.Fprintf(&out, "system: %q\n", req.System)
+	}
 	for _, msg := range req.Messages {
 		fmt.Fprintf(&out, "%s:", msg.Role)
 		for _, part := range msg.Content {

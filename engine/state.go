@@ -32,7 +32,25 @@ type State struct {
 	Asks     []Ask      `json:",omitempty"` // open asks, by sequence number
 	Discover *Discovery `json:",omitempty"` // the open discovery of tools
 	Draw     *Draw      `json:",omitempty"` // the open draw from shared budgets
+	Files    Files      `json:",omitzero"`
+	Release  cairn.Seq  `json:",omitzero"`  // sandbox.releasing that is open; zero: none
+	Move     *Move      `json:",omitempty"` // to another definition, as soon as nothing is open
 	Totals   Totals
+}
+
+// Files is the state of the session's files.
+type Files struct {
+	Base    cairn.Digest   `json:",omitzero"` // what they were in the beginning
+	Now     cairn.Snapshot `json:",omitzero"`
+	Sandbox string         `json:",omitzero"`  // the driver that the last run was started with
+	Running []string       `json:",omitempty"` // background commands
+}
+
+// Move is a definition that the session is to go on under.
+type Move struct {
+	Agent   string
+	Digest  cairn.Digest
+	Settled bool // what the former definition drew from shared budgets is settled
 }
 
 // Totals are the sums of a session's life.
@@ -70,6 +88,7 @@ type Run struct {
 	Reflected int // model calls since the last reflect turn
 	Compacted bool
 	Returned  bool // what was drawn has been settled with what was spent
+	Moved     bool `json:",omitzero"` // the definition has just changed: the next step is planned under the new one
 
 	Unknown     []cairn.EffectID `json:",omitempty"`
 	HooksFailed []string         `json:",omitempty"`
@@ -101,6 +120,9 @@ type Context struct {
 	Task      cairn.Seq // first message of the session
 	TaskBytes int64
 	Toolset   cairn.Seq // toolset.pinned
+	Project   cairn.Seq `json:",omitzero"` // session.created, if AGENTS.md says something
+	// ProjectBytes is how much.
+	ProjectBytes int64 `json:",omitzero"`
 	// Bytes of everything that is rendered now, with a margin for framing.
 	Bytes int64
 	// Plan is the last plan.updated, PlanBytes its size.
@@ -121,9 +143,11 @@ type Context struct {
 	Answer cairn.Seq
 	// Last is the manifest of the request it answers, without parameters, and Cached
 	// the tokens of it that the provider then had in its cache.
-	Last   cairn.Manifest
-	Asked  string // the model that gave it
-	Cached int64
+	Last      cairn.Manifest
+	Asked     string       // the model that gave it
+	Under     cairn.Digest `json:",omitzero"` // and the definition it was asked under, with its name
+	UnderName string       `json:",omitzero"`
+	Cached    int64
 	// Batch is the number of calls that it makes.
 	Batch int
 	// Turns are places where the conversation can be cut, at most maxTurns.
@@ -192,6 +216,7 @@ type Call struct {
 	Host      cairn.ToolHost
 	Source    int
 	Class     cairn.EffectClass
+	Files     cairn.Access    `json:",omitzero"`
 	Args      json.RawMessage `json:",omitempty"`
 	Key       string          `json:",omitzero"`
 	Digest    cairn.Digest    `json:",omitzero"`
@@ -247,17 +272,35 @@ func (s *State) callOf(id cairn.EffectID) int {
 
 // inFlight says whether anything outside people may still report.
 func (s *State) inFlight() bool {
-	if (s.Model != nil && !s.Model.Waiting) || s.Discover != nil || s.Draw != nil {
+	if (s.Model != nil && !s.Model.Waiting) || s.Discover != nil || s.Draw != nil || s.Release != 0 {
 		return true
 	}
+	turn := turns{}
 	for i := range s.Calls {
+		held := turn.held(&s.Calls[i])
 		switch s.Calls[i].Phase {
 		case PhaseReady, PhaseStarted, PhaseReconciling:
-			return true
+			if !held {
+				return true
+			}
 		case PhaseAsking, PhaseUnknown:
 		}
 	}
 	return false
+}
+
+// turns says of the open calls, in order, which have to wait for one before them:
+// what touches the files happens in the order the model wrote it.
+type turns struct{ reads, writes bool }
+
+func (t *turns) held(c *Call) bool {
+	if c.Files == cairn.AccessNone || c.Phase == PhaseUnknown { // that one only a person can settle
+		return false
+	}
+	held := t.writes || (t.reads && c.Files == cairn.AccessWrite)
+	t.writes = t.writes || c.Files == cairn.AccessWrite
+	t.reads = t.reads || c.Files == cairn.AccessRead
+	return held && c.Phase != PhaseStarted && c.Phase != PhaseReconciling
 }
 
 // batch counts the open calls of the run that it has to wait for: once it is
@@ -307,7 +350,7 @@ func (s *State) Summary() cairn.Summary {
 		Session: s.Key, Agent: s.Agent, Digest: s.Digest, Status: s.Status(), Title: s.Title,
 		Created: s.Created, Updated: s.At, Events: s.Seq, Run: s.Run.ID, Runs: s.Runs,
 		ModelCalls: s.Totals.ModelCalls, ToolCalls: s.Totals.ToolCalls, Usage: s.Totals.Usage,
-		Cost: s.Money.Spent, Reserved: s.Money.Reserved, LastError: s.LastErr,
+		Cost: s.Money.Spent, Reserved: s.Money.Reserved, LastError: s.LastErr, Sandbox: s.Files.Sandbox,
 	}
 	for i := range s.Asks {
 		sum.Waiting = append(sum.Waiting, "ask:"+string(s.Asks[i].ID))

@@ -55,7 +55,7 @@ func (p *planner) about(step cairn.EffectID, d cairn.EventData) {
 	switch d.(type) {
 	case cairn.RunStarted:
 		e.Run = cairn.RunIDAt(p.s.Key.ID, e.Seq)
-	case cairn.SessionCreated, cairn.SessionForked, cairn.SessionIdle:
+	case cairn.SessionCreated, cairn.SessionForked, cairn.SessionIdle, cairn.SessionMoving, cairn.SessionMoved:
 	default:
 		e.Run = p.s.Run.ID
 	}
@@ -102,6 +102,10 @@ func (p *planner) input() {
 		p.toolset(d)
 	case cairn.DrawOutcome:
 		p.drawn(d)
+	case cairn.ReleaseOutcome:
+		p.released(d)
+	case cairn.Move:
+		p.move(d)
 	case cairn.Takeover:
 		p.takeover(d)
 	}
@@ -124,7 +128,7 @@ func (p *planner) afterwards() {
 func (p *planner) start(d cairn.Start) {
 	p.emit(cairn.SessionCreated{
 		Key: p.in.To, Agent: d.Agent, Digest: d.Digest, Owner: p.in.From, Title: d.Title, Once: d.Once,
-		Budget: d.Budget, Metadata: d.Metadata,
+		Budget: d.Budget, Metadata: d.Metadata, Workspace: d.Workspace, Project: d.Project,
 	})
 	if len(d.Content) == 0 {
 		p.emit(cairn.SessionIdle{})
@@ -151,6 +155,11 @@ func (p *planner) post(content []cairn.Part, interrupt bool) {
 func (p *planner) startRun() {
 	a := p.env.Agent
 	d := cairn.RunStarted{Digest: p.s.Digest, Budget: strictest(a.Budget.Run, p.s.Budget.Run)}
+	for i := range p.env.Tools {
+		if p.env.Tools[i].Files != cairn.AccessNone {
+			d.Sandbox = p.env.Sandbox
+		}
+	}
 	if a.Limits.Wall > 0 {
 		d.Deadline = p.now.Add(time.Duration(a.Limits.Wall))
 	}
@@ -264,6 +273,9 @@ func (p *planner) advance() {
 	if p.s.Model != nil || p.s.batch() > 0 || p.s.Discover != nil || p.s.Draw != nil {
 		return
 	}
+	if p.s.Move != nil && r.Stop == nil && p.moveOn() {
+		return
+	}
 	if r.Stop != nil {
 		if r.Stop.Err != nil {
 			p.end(outcomeFailed, r.Stop.Err)
@@ -350,6 +362,13 @@ func (p *planner) finish() {
 	if p.s.batch() > 0 || p.s.Draw != nil || p.s.Model != nil || p.s.Discover != nil {
 		return
 	}
+	if p.s.Release != 0 {
+		return
+	}
+	if len(p.s.Files.Running) > 0 {
+		p.about(p.next(), cairn.SandboxReleasing{})
+		return
+	}
 	left := p.s.Money.Granted - p.s.Money.Spent - p.s.Money.Reserved
 	if shared := p.shared(); shared != nil && left != 0 && !r.Returned {
 		p.emit(cairn.BudgetRequested{Budgets: shared, Amount: -left})
@@ -372,6 +391,9 @@ func (p *planner) finish() {
 	}
 	if final {
 		return
+	}
+	if p.s.Move != nil && !p.s.Unseen {
+		p.moved()
 	}
 	if p.s.Unseen { // a message came while the hooks ran
 		p.startRun()

@@ -80,12 +80,14 @@ func (p *planner) decide(d cairn.Decide) {
 		} else if p.s.Run.Active && p.s.Run.Stop == nil && p.s.Run.Ending == nil {
 			p.fail(cairn.CodeBudget, "more money was refused for the %s budget", a.Scope)
 		}
-	case cairn.AskClientTool:
+	case cairn.AskClientTool, cairn.AskQuestion:
 		p.about(id, resolved)
 		if !isCall {
 			return
 		}
 		switch {
+		case a.Kind == cairn.AskQuestion && (d.Verb != cairn.VerbAnswer || d.Result == nil):
+			p.about(id, cairn.ToolCallDenied{Reason: orText(d.Comment, "The person did not want to answer."), By: p.in.From.ID})
 		case d.Verb != cairn.VerbAnswer || d.Result == nil:
 			p.about(id, cairn.ToolCallDenied{Reason: orText(d.Comment, "The client refused to make this call."), By: p.in.From.ID})
 		default:
@@ -136,7 +138,11 @@ func (p *planner) decideApproval(c Call, d cairn.Decide, resolved cairn.AskResol
 		p.allowed(id, *spec, check)
 	default:
 		p.about(id, resolved)
-		p.about(id, cairn.ToolCallDenied{Reason: orText(d.Comment, "A person rejected this call."), By: p.in.From.ID})
+		why := "A person rejected this call."
+		if d.Comment != "" {
+			why = "A person rejected this call: " + d.Comment
+		}
+		p.about(id, cairn.ToolCallDenied{Reason: why, By: p.in.From.ID})
 	}
 }
 

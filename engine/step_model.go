@@ -115,7 +115,7 @@ func (p *planner) request(purpose cairn.Purpose, reflect *cairn.Reflect) {
 // manifest says what a request is made of now, without its parameters.
 func (p *planner) manifest() cairn.Manifest {
 	c := &p.s.Context
-	m := cairn.Manifest{From: c.From, To: p.s.Seq, Note: c.Note, Toolset: c.Toolset}
+	m := cairn.Manifest{From: c.From, To: p.s.Seq, Note: c.Note, Toolset: c.Toolset, Project: c.Project}
 	if c.Note != 0 {
 		m.Task, m.Plan, m.Prior = c.Task, c.Kept, c.Prior
 	}
@@ -222,12 +222,13 @@ func (p *planner) answered(d cairn.ModelOutcome) {
 	info := p.env.model(m.Model)
 	b := p.price(d.Answer, d.Served)
 	last, lastModel, cached := p.s.Context.Last, p.s.Context.Asked, p.s.Context.Cached
+	moved := p.s.Context.Under != "" && p.s.Context.Under != p.s.Digest
 	p.about(p.s.effect(m.Seq), cairn.ModelCompleted{
 		Attempt: d.Attempt, Answer: *d.Answer, Purpose: m.Purpose, Took: d.Took, Cost: b.cost, Status: b.status, Prices: b.table,
 	})
 	answer := p.s.Seq
 	if d.Broken != nil && last.To != 0 {
-		p.emit(cacheBroken(&info, &m, last, lastModel, cached, d))
+		p.emit(cacheBroken(&info, &m, last, lastModel, cached, moved, d))
 	}
 	if m.Purpose == cairn.PurposeCompact {
 		if p.s.Run.Stop == nil { // it is there: a message that interrupted it does not make it worse

@@ -33,7 +33,7 @@ func (p *planner) call(from callOrigin, tool string, check cairn.Check) {
 		Args: check.Args, Key: check.Key, Digest: check.Digest, Verdict: check.Verdict, Rule: check.Rule,
 	}
 	if spec != nil {
-		d.Host, d.Source, d.Class, d.Def = spec.Host, spec.Source, spec.Class, spec.Digest
+		d.Host, d.Source, d.Class, d.Files, d.Def = spec.Host, spec.Source, spec.Class, spec.Files, spec.Digest
 		d.Retries, d.Timeout, d.Reconcile = spec.Retries, spec.Timeout, spec.Reconcile
 	}
 	if check.Error != nil {
@@ -67,6 +67,15 @@ func (p *planner) allowed(id cairn.EffectID, spec cairn.ToolSpec, check cairn.Ch
 		p.openAsk(id, cairn.Ask{
 			Kind: cairn.AskClientTool, Tool: spec.Name, Class: spec.Class, Args: check.Args, Digest: check.Digest,
 			Reason: "The client executes this tool and sends its result.",
+		}, wait)
+	case cairn.HostPerson:
+		wait := time.Duration(p.env.Agent.Policy.Approval.Timeout)
+		if wait == 0 {
+			wait = defaultAskTimeout
+		}
+		p.openAsk(id, cairn.Ask{
+			Kind: cairn.AskQuestion, Tool: spec.Name, Class: spec.Class, Args: check.Args, Digest: check.Digest,
+			Reason: "The agent asks a person.",
 		}, wait)
 	case cairn.HostRuntime:
 	}
@@ -134,7 +143,13 @@ func (p *planner) toolOutcome(d cairn.ToolOutcome) {
 	if err == nil && d.Result == nil {
 		err = cairn.Errorf(cairn.CodeUnknown, "the tool gave neither a result nor an error")
 	}
+	keep := func() { // the state the call left stands in the commit of its outcome
+		if d.Files != nil && c.Files == cairn.AccessWrite {
+			p.about(d.Effect, cairn.WorkspaceSnapshotted{Snapshotted: *d.Files})
+		}
+	}
 	if err == nil {
+		keep()
 		p.about(d.Effect, cairn.ToolCallCompleted{Attempt: c.Attempt, Result: *p.show(d.Result), Took: d.Took})
 		return
 	}
@@ -155,6 +170,7 @@ func (p *planner) toolOutcome(d cairn.ToolOutcome) {
 		p.about(d.Effect, cairn.ToolCallRetried{Attempt: c.Attempt, Error: *err, NextAt: p.now.Add(wait)})
 		return
 	}
+	keep()
 	p.about(d.Effect, cairn.ToolCallFailed{Attempt: c.Attempt, Error: *err, Result: p.show(d.Result), Killed: d.Killed, Took: d.Took})
 }
 

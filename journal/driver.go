@@ -262,6 +262,9 @@ type Catalog interface {
 	Agent(ctx context.Context, t cairn.TenantID, name string, digest cairn.Digest) (AgentVersion, error)
 	// Agents lists the current versions by name.
 	Agents(ctx context.Context, t cairn.TenantID) ([]AgentVersion, error)
+	// Versions lists the versions of a name, the newest first, at most max and without
+	// their Data; none: no error.
+	Versions(ctx context.Context, t cairn.TenantID, name string, max int) ([]AgentVersion, error)
 }
 
 // AgentVersion is a stored definition.

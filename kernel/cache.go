@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/cairn-run/cairn"
@@ -83,7 +84,7 @@ func (h *history) has(m cairn.Manifest) bool {
 	if h.from == 0 || h.from > m.From {
 		return false
 	}
-	for _, seq := range []cairn.Seq{m.Task, m.Note, m.Plan, m.Prior} {
+	for _, seq := range m.Apart() {
 		if seq == 0 || seq >= h.from {
 			continue
 		}
@@ -101,7 +102,7 @@ func (h *history) has(m cairn.Manifest) bool {
 // load reads the events of a manifest up to the present.
 func (h *history) load(ctx context.Context, j *journal.Journal, s cairn.SessionKey, m cairn.Manifest) error {
 	*h = history{from: m.From}
-	for _, seq := range []cairn.Seq{m.Task, m.Note, m.Plan, m.Prior} {
+	for _, seq := range m.Apart() {
 		if seq == 0 || seq >= m.From {
 			continue
 		}
@@ -129,13 +130,12 @@ func (h *history) load(ctx context.Context, j *journal.Journal, s cairn.SessionK
 func (h *history) of(m cairn.Manifest) iter.Seq2[cairn.Event, error] {
 	return func(yield func(cairn.Event, error) bool) {
 		for _, e := range h.extra {
-			if (e.Seq == m.Task || e.Seq == m.Note || e.Seq == m.Plan || e.Seq == m.Prior) && !yield(e, nil) {
+			if slices.Contains(m.Apart(), e.Seq) && !yield(e, nil) {
 				return
 			}
 		}
 		for _, e := range h.events {
-			wanted := (e.Seq >= m.From && e.Seq <= m.To) || (e.Seq == m.Task && m.Task != 0) || (e.Seq == m.Note && m.Note != 0) ||
-				(e.Seq == m.Plan && m.Plan != 0) || (e.Seq == m.Prior && m.Prior != 0)
+			wanted := (e.Seq >= m.From && e.Seq <= m.To) || slices.Contains(m.Apart(), e.Seq)
 			if wanted && !yield(e, nil) {
 				return
 			}

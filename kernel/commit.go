@@ -37,7 +37,8 @@ func (o *owner) commit(ctx context.Context, b batch) (released bool, err error) 
 	}
 
 	work, now := engine.Open(s), o.k.o.Now()
-	release := o.idle(s, busy(work, now), b.outcomes)
+	wake := engine.WakeAt(s)
+	release := o.idle(s, busy(work, now) || (!wake.IsZero() && !wake.After(now)), b.outcomes)
 	if len(events) == 0 && len(b.taken) == 0 && !release {
 		o.work = work
 		o.dropOutcomes(b.outcomes)
@@ -133,7 +134,8 @@ func answered(events []cairn.Event) []cairn.EffectID {
 	var ids []cairn.EffectID
 	for _, e := range events {
 		switch e.Data.(type) {
-		case cairn.ModelCompleted, cairn.ModelFailed, cairn.ModelRetried:
+		case cairn.ModelCompleted, cairn.ModelFailed, cairn.ModelRetried,
+			cairn.ToolCallCompleted, cairn.ToolCallFailed, cairn.ToolCallRetried:
 			ids = append(ids, e.Step)
 		}
 	}

@@ -86,21 +86,11 @@ func (o *owner) environment(ctx context.Context, s *engine.State, in *cairn.Inpu
 	case err != nil:
 		return err
 	}
-	var pinned []cairn.ToolSpec
-	if want.toolset != 0 {
-		for e, err := range o.k.j.Events(ctx, o.key, want.toolset-1) {
-			if err != nil {
-				return err
-			}
-			if d, ok := e.Data.(cairn.ToolsetPinned); ok {
-				pinned = d.Tools
-			}
-			break
-		}
-	}
-	env := &engine.Env{Agent: a}
+	env := &engine.Env{Agent: a, Sandbox: o.k.o.Sandbox}
 	if o.missing == nil {
-		env.Tools = o.k.host.Tools(a, pinned)
+		if env.Tools, err = o.tools(ctx, a, want.toolset); err != nil {
+			return err
+		}
 		if env.Models, err = o.k.host.Models(ctx, a); err != nil {
 			return err
 		}
@@ -110,6 +100,23 @@ func (o *owner) environment(ctx context.Context, s *engine.State, in *cairn.Inpu
 	}
 	o.env, o.envFor = env, want
 	return nil
+}
+
+// tools joins the tools of a definition with those that an event pinned.
+func (o *owner) tools(ctx context.Context, a *cairn.Agent, toolset cairn.Seq) ([]cairn.ToolSpec, error) {
+	var pinned []cairn.ToolSpec
+	if toolset != 0 {
+		for e, err := range o.k.j.Events(ctx, o.key, toolset-1) {
+			if err != nil {
+				return nil, err
+			}
+			if d, ok := e.Data.(cairn.ToolsetPinned); ok {
+				pinned = d.Tools
+			}
+			break
+		}
+	}
+	return o.k.host.Tools(a, pinned), nil
 }
 
 // render makes the request of a model call from the history.
@@ -143,7 +150,17 @@ func (o *owner) broken(ctx context.Context, e cairn.Effect, req *cairn.ModelRequ
 			return nil // it is an observation: the call goes on without it
 		}
 	}
-	was, err := engine.Render(o.env.Agent, o.env.Tools, o.s.Context.Asked, last, h.of(last))
+	agent, tools := o.env.Agent, o.env.Tools
+	if under := o.s.Context.Under; under != "" && under != o.s.Digest { // the session was moved
+		var err error
+		if agent, err = o.k.host.Agent(ctx, o.key.Tenant, o.s.Context.UnderName, under); err != nil {
+			return nil
+		}
+		if tools, err = o.tools(ctx, agent, last.Toolset); err != nil {
+			return nil
+		}
+	}
+	was, err := engine.Render(agent, tools, o.s.Context.Asked, last, h.of(last))
 	if err != nil {
 		return nil
 	}

@@ -22,6 +22,7 @@ type Options struct {
 	LeaseTTL    time.Duration    // default 10 s; renewed every third of it
 	MaxSessions int              // owned at once; default 16384
 	CacheBytes  int              // of states kept after release; default 32 MiB
+	Sandbox     string           // the driver that commands run in; it is recorded with each run
 	SnapshotLag int              // events after which a snapshot is written on release; default 200
 }
 

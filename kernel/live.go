@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/cairn-run/cairn"
 )
@@ -10,6 +12,9 @@ import (
 // maxSaid bounds what is kept of one open answer for watchers that join late,
 // in bytes; what is beyond is seen when the answer is recorded.
 const maxSaid = 1 << 20
+
+// maxOutput bounds what is kept of the output of a running tool, in bytes.
+const maxOutput = 128 << 10
 
 // Live tells watchers what is going on in a session right now: how far its
 // history has come, and what a model is saying before that is recorded. It keeps
@@ -30,8 +35,15 @@ type topic struct {
 type utterance struct {
 	effect  cairn.EffectID
 	attempt int
-	pieces  []cairn.Delta // one for each content part, with all of its text
+	pieces  []said // one for each content part
 	size    int
+}
+
+// said is what was said of one content part: all of its text, but of a tool's output
+// the end, after the first cut bytes.
+type said struct {
+	cairn.Delta
+	cut int
 }
 
 // Said is a piece of an open answer: Text starts at byte Offset of part Index.
@@ -116,18 +128,26 @@ func (l *Live) Say(s cairn.SessionKey, effect cairn.EffectID, attempt int, d cai
 	if u.attempt != attempt {
 		*u = utterance{effect: effect, attempt: attempt}
 	}
-	if u.size += len(d.Text); u.size > maxSaid {
+	if u.size += len(d.Text); u.size > maxSaid && d.Kind != cairn.PartOutput {
 		return
 	}
+	defer t.wake()
 	for i := range u.pieces {
-		if u.pieces[i].Index == d.Index && u.pieces[i].Kind == d.Kind {
-			u.pieces[i].Text += d.Text
-			t.wake()
-			return
+		p := &u.pieces[i]
+		if p.Index != d.Index || p.Kind != d.Kind {
+			continue
 		}
+		p.Text += d.Text
+		if d.Kind == cairn.PartOutput && len(p.Text) > maxOutput { // who watches output wants its end
+			drop := len(p.Text) - maxOutput/2
+			for drop < len(p.Text) && !utf8.RuneStart(p.Text[drop]) {
+				drop++
+			}
+			p.Text, p.cut = strings.Clone(p.Text[drop:]), p.cut+drop
+		}
+		return
 	}
-	u.pieces = append(u.pieces, d)
-	t.wake()
+	u.pieces = append(u.pieces, said{Delta: d})
 }
 
 // Watch starts watching a session; Stop ends it.
@@ -171,10 +191,11 @@ func (w *Watch) Next(ctx context.Context) (News, error) {
 		for _, d := range u.pieces {
 			p := piece{u.effect, u.attempt, d.Index, d.Kind}
 			from, known := w.seen[p]
-			seen[p] = len(d.Text)
-			if from < len(d.Text) || !known { // a call's start is news before it has text
-				s := Said{Effect: u.effect, Attempt: u.attempt, Offset: from, Delta: d}
-				s.Text = d.Text[from:]
+			from = max(from, d.cut)
+			seen[p] = d.cut + len(d.Text)
+			if from < seen[p] || !known { // a call's start is news before it has text
+				s := Said{Effect: u.effect, Attempt: u.attempt, Offset: from, Delta: d.Delta}
+				s.Text = d.Text[from-d.cut:]
 				news.Said = append(news.Said, s)
 			}
 		}

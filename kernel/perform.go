@@ -130,6 +130,8 @@ func neverBegun(e cairn.Effect) cairn.InputData {
 		return cairn.ModelOutcome{Effect: e.ID, Attempt: e.Attempt, Error: err}
 	case cairn.EffectToolset:
 		return cairn.ToolsetOutcome{Effect: e.ID, Attempt: e.Attempt, Error: err}
+	case cairn.EffectRelease:
+		return cairn.ReleaseOutcome{Effect: e.ID, Error: err}
 	case cairn.EffectTool, cairn.EffectReconcile, cairn.EffectDraw:
 	}
 	return cairn.ToolOutcome{Effect: e.ID, Attempt: e.Attempt, Error: err}
@@ -138,12 +140,12 @@ func neverBegun(e cairn.Effect) cairn.InputData {
 // begin starts a performer.
 func (o *owner) begin(ctx context.Context, e cairn.Effect) {
 	job := Job{Effect: e, Agent: o.env.Agent, Tools: o.env.Tools}
+	job.Say = func(d cairn.Delta) { o.k.live.Say(o.key, e.ID, e.Attempt, d) }
 	var refused *cairn.Error
 	var broken *cairn.PrefixBreak
 	if e.Kind == cairn.EffectModel {
 		job.Request, refused = o.render(ctx, e)
 		broken = o.broken(ctx, e, job.Request)
-		job.Say = func(d cairn.Delta) { o.k.live.Say(o.key, e.ID, e.Attempt, d) }
 		if e.Model.Purpose == cairn.PurposeCompact { // it is said to nobody but the model
 			job.Say = func(cairn.Delta) {}
 		}
@@ -199,7 +201,7 @@ func (o *owner) learn(ctx context.Context, p *performer, out cairn.InputData) {
 		o.ring()
 		return
 	}
-	if p.effect.Kind == cairn.EffectModel { // what it was saying is said by another now
+	if k := p.effect.Kind; k == cairn.EffectModel || k == cairn.EffectTool { // what it was saying is said by another now
 		o.k.live.Advance(o.key, 0, p.effect.ID)
 	}
 	o.owe(ctx, in)
@@ -262,6 +264,9 @@ func (k *Kernel) do(ctx context.Context, j Job) (out cairn.InputData) {
 		case cairn.ReconcileOutcome:
 			d.Effect, d.Attempt, d.Error = e.ID, e.Attempt, stoppedBy(ctx, d.Error)
 			out = d
+		case cairn.ReleaseOutcome:
+			d.Effect, d.Error = e.ID, stoppedBy(ctx, d.Error)
+			out = d
 		case cairn.ToolsetOutcome:
 			d.Effect, d.Attempt, d.Error = e.ID, e.Attempt, stoppedBy(ctx, d.Error)
 			out = d
@@ -290,6 +295,8 @@ func failed(e cairn.Effect, err *cairn.Error) cairn.InputData {
 		return cairn.ToolsetOutcome{Error: err}
 	case cairn.EffectDraw:
 		return cairn.DrawOutcome{Effect: e.ID, Error: err}
+	case cairn.EffectRelease:
+		return cairn.ReleaseOutcome{Error: err}
 	case cairn.EffectTool:
 	}
 	return cairn.ToolOutcome{Error: err}
@@ -328,6 +335,8 @@ func effectOf(d cairn.InputData) cairn.EffectID {
 	case cairn.ToolsetOutcome:
 		return d.Effect
 	case cairn.DrawOutcome:
+		return d.Effect
+	case cairn.ReleaseOutcome:
 		return d.Effect
 	}
 	return ""

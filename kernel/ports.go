@@ -24,7 +24,7 @@ type Host interface {
 	// empty: it does. No I/O.
 	CheckOutput(a *cairn.Agent, text string) string
 	// Perform does an effect and returns what was learnt: a ModelOutcome,
-	// ToolOutcome, ReconcileOutcome or ToolsetOutcome. When ctx is cancelled it
+	// ToolOutcome, ReconcileOutcome, ToolsetOutcome or ReleaseOutcome. When ctx is cancelled it
 	// returns soon, but not before what it started has stopped.
 	Perform(ctx context.Context, j Job) cairn.InputData
 }
@@ -36,6 +36,6 @@ type Job struct {
 	Tools  []cairn.ToolSpec
 	// Request is the rendered request of a model call.
 	Request *cairn.ModelRequest
-	// Say streams a piece of a model's answer to those who watch.
+	// Say streams a piece of a model's answer, or of a tool's output, to those who watch.
 	Say func(cairn.Delta)
 }

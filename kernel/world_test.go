@@ -37,6 +37,8 @@ type outside struct {
 	tool  performer
 	query performer
 	find  performer
+	// release ends what still runs in a sandbox.
+	release performer
 	// repeats says that a new owner may do again, in the same attempt, what may be repeated.
 	repeats  bool
 	verdict  func(tool, args string) cairn.Check
@@ -131,6 +133,8 @@ func (h *outside) Perform(ctx context.Context, j kernel.Job) cairn.InputData {
 		return h.query(ctx, j)
 	case cairn.EffectToolset:
 		return h.find(ctx, j)
+	case cairn.EffectRelease:
+		return h.release(ctx, j)
 	case cairn.EffectDraw:
 	}
 	h.t.Errorf("the host is asked to perform a %s", e.Kind)

@@ -12,6 +12,14 @@ import (
 // errTimeout is the cause of a context that ended because an attempt took too long.
 var errTimeout = errors.New("the attempt took too long")
 
+// Watch is what the one who asks for a call wants of it besides its result; the zero
+// value is nothing.
+type Watch struct {
+	Run  cairn.RunID
+	Left *Left        // takes what the attempt leaves
+	Say  func(string) // is shown output while the call goes on
+}
+
 // Call makes one attempt at a tool call within the tool's limits and returns its
 // result, normalised and capped. An error is a *cairn.Error:
 //   - NotDone: it is certain that nothing was done;
@@ -19,7 +27,7 @@ var errTimeout = errors.New("the attempt took too long")
 //   - else the attempt failed; Retryable says that another may succeed.
 //
 // Waiting for a free place does not count against the attempt's time-out.
-func (c *Catalog) Call(ctx context.Context, session cairn.SessionKey, a *cairn.Agent, e *cairn.ToolEffect, id cairn.EffectID, attempt int) (*cairn.ToolResult, error) {
+func (c *Catalog) Call(ctx context.Context, session cairn.SessionKey, a *cairn.Agent, e *cairn.ToolEffect, id cairn.EffectID, attempt int, w Watch) (*cairn.ToolResult, error) {
 	def := c.definition(a)
 	if def.err != nil {
 		return nil, &cairn.Error{Code: cairn.CodeInvalid, Message: "the agent definition cannot be used: " + def.err.Error(), NotDone: true}
@@ -42,6 +50,14 @@ func (c *Catalog) Call(ctx context.Context, session cairn.SessionKey, a *cairn.A
 		Session: session.ID, Effect: id, Attempt: attempt,
 		Tool: e.Tool, Class: e.Class, Def: e.Def, Args: e.Args, Key: e.Key,
 		MaxOutput: DefaultMaxOutput,
+		Run:       w.Run, Definition: a, Files: e.Files, Workspace: e.Workspace, Base: e.Base, Sandbox: e.Sandbox,
+		Left: w.Left, Say: w.Say,
+	}
+	if call.Left == nil {
+		call.Left = &Left{}
+	}
+	if call.Say == nil {
+		call.Say = func(string) {}
 	}
 	if call.Key == "" {
 		call.Key = string(id)

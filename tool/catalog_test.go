@@ -309,7 +309,7 @@ func TestWhatIsKnown(t *testing.T) {
 				a := &cairn.Agent{Name: "x", Tools: []cairn.ToolSource{{HTTP: &cairn.HTTPTool{Name: "go", URL: test.url}}}}
 				_, err := c.Call(t.Context(), session, a, &cairn.ToolEffect{
 					Tool: "go", Class: class, Args: json.RawMessage(`{}`), Timeout: cairn.Duration(time.Second),
-				}, "eff_1", 1)
+				}, "eff_1", 1, tool.Watch{})
 				got := known{}
 				if e, ok := errors.AsType[*cairn.Error](err); ok {
 					got = known{e.Code, e.NotDone, e.Retryable}
@@ -341,11 +341,11 @@ func TestCancelledCall(t *testing.T) {
 			<-arrived
 			cancel()
 		}()
-		_, err := c.Call(ctx, session, a, &cairn.ToolEffect{Tool: "go", Class: class, Args: json.RawMessage(`{}`)}, "eff_1", 1)
+		_, err := c.Call(ctx, session, a, &cairn.ToolEffect{Tool: "go", Class: class, Args: json.RawMessage(`{}`)}, "eff_1", 1, tool.Watch{})
 		if e, ok := errors.AsType[*cairn.Error](err); !ok || e.Code != want || e.NotDone || e.Retryable {
 			t.Errorf("%s: %+v", class, e)
 		}
-		_, err = c.Call(ctx, session, a, &cairn.ToolEffect{Tool: "go", Class: class, Args: json.RawMessage(`{}`)}, "eff_1", 1)
+		_, err = c.Call(ctx, session, a, &cairn.ToolEffect{Tool: "go", Class: class, Args: json.RawMessage(`{}`)}, "eff_1", 1, tool.Watch{})
 		if e, ok := errors.AsType[*cairn.Error](err); !ok || e.Code != cairn.CodeCancelled || !e.NotDone {
 			t.Errorf("%s, cancelled before: %+v", class, e)
 		}
@@ -360,7 +360,7 @@ func TestKeyOfACall(t *testing.T) {
 	c, a := newCatalog(t), desk(s.URL)
 	e := effect(t, c, a, c.Static(a), "refund", `{"charge_id":"ch_1 ü:","amount":5}`)
 	for range 2 {
-		if _, err := c.Call(t.Context(), session, a, e, "eff_1", 1); err != nil {
+		if _, err := c.Call(t.Context(), session, a, e, "eff_1", 1, tool.Watch{}); err != nil {
 			t.Fatal(err)
 		}
 		e.Key = ""
@@ -527,12 +527,12 @@ func TestDiscover(t *testing.T) {
 		t.Error(d)
 	}
 	e := effect(t, c, a, c.Tools(a, pinned), "a_refund", `{"id":"1"}`)
-	r, err := c.Call(t.Context(), session, a, e, "eff_1", 1)
+	r, err := c.Call(t.Context(), session, a, e, "eff_1", 1, tool.Watch{})
 	if err != nil || cairn.TextOf(r.Content) != "refund" || string(r.Structured) != `{"tool":"refund"}` {
 		t.Errorf("%+v %v", r, err)
 	}
 	e.Def = cairn.DigestOf([]byte("old"))
-	_, err = c.Call(t.Context(), session, a, e, "eff_1", 1)
+	_, err = c.Call(t.Context(), session, a, e, "eff_1", 1, tool.Watch{})
 	if pe, ok := errors.AsType[*cairn.Error](err); !ok || pe.Code != cairn.CodePinMismatch || !pe.NotDone {
 		t.Errorf("%v", err)
 	}

@@ -61,4 +61,26 @@ type Call struct {
 	Key  string          // idempotency key, the same for every attempt
 	// MaxOutput is the number of bytes of output worth keeping.
 	MaxOutput int64
+	// Run and Definition are what the call is made for; Tool says which entry.
+	Run        cairn.RunID
+	Definition *cairn.Agent
+	// Files, Workspace, Base and Sandbox are those of [cairn.ToolEffect].
+	Files     cairn.Access
+	Workspace cairn.Snapshot
+	Base      cairn.Digest
+	Sandbox   string
+	// Left takes what the attempt leaves besides its result, also with an error. It
+	// is never nil.
+	Left *Left
+	// Say shows a piece of output to those who watch; it is never nil.
+	Say func(text string)
+}
+
+// Left is what an attempt leaves besides its result.
+type Left struct {
+	// Files is the state of the files after it; nil: the attempt changed nothing, or
+	// what it changed is to be put back.
+	Files *cairn.Snapshotted
+	// Killed is what was killed when the attempt was stopped or took too long.
+	Killed []string
 }

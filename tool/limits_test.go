@@ -51,7 +51,7 @@ func TestConcurrency(t *testing.T) {
 	for i := range 20 {
 		wait.Go(func() {
 			key := cairn.SessionKey{Tenant: "acme", ID: cairn.SessionID(fmt.Sprint("ses_", i))}
-			if _, err := c.Call(t.Context(), key, versions[i%2], e, "eff_1", 1); err != nil {
+			if _, err := c.Call(t.Context(), key, versions[i%2], e, "eff_1", 1, tool.Watch{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -92,9 +92,9 @@ func TestWaitingForAPlaceCanBeGivenUp(t *testing.T) {
 		first, stopFirst := context.WithCancel(t.Context())
 		second, stopSecond := context.WithCancel(t.Context())
 		errs := make(chan error, 3)
-		go func() { _, err := c.Call(first, session, a, e, "eff_1", 1); errs <- err }()
+		go func() { _, err := c.Call(first, session, a, e, "eff_1", 1, tool.Watch{}); errs <- err }()
 		synctest.Wait()
-		go func() { _, err := c.Call(second, session, a, e, "eff_2", 1); errs <- err }()
+		go func() { _, err := c.Call(second, session, a, e, "eff_2", 1, tool.Watch{}); errs <- err }()
 		synctest.Wait()
 		stopSecond()
 		if err, ok := errors.AsType[*cairn.Error](<-errs); !ok || !err.NotDone || err.Code != cairn.CodeCancelled {
@@ -105,7 +105,7 @@ func TestWaitingForAPlaceCanBeGivenUp(t *testing.T) {
 			t.Errorf("the first: %+v", err)
 		}
 		third, stopThird := context.WithCancel(t.Context())
-		go func() { _, err := c.Call(third, session, a, e, "eff_3", 1); errs <- err }()
+		go func() { _, err := c.Call(third, session, a, e, "eff_3", 1, tool.Watch{}); errs <- err }()
 		synctest.Wait()
 		if n := d.calls.Load(); n != 2 {
 			t.Errorf("%d calls were made, want 2: the place was not given back", n)
@@ -130,7 +130,7 @@ func TestRate(t *testing.T) {
 		var wait sync.WaitGroup
 		for range 10 {
 			wait.Go(func() {
-				_, err := c.Call(t.Context(), session, a, e, "eff_1", 1)
+				_, err := c.Call(t.Context(), session, a, e, "eff_1", 1, tool.Watch{})
 				if e, ok := errors.AsType[*cairn.Error](err); !ok || e.NotDone {
 					t.Errorf("%v", err)
 				}
@@ -162,10 +162,10 @@ func TestQueueIsBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wait sync.WaitGroup
 		for range 4097 { // one is made, the others wait
-			wait.Go(func() { _, _ = c.Call(ctx, session, a, e, "eff_1", 1) })
+			wait.Go(func() { _, _ = c.Call(ctx, session, a, e, "eff_1", 1, tool.Watch{}) })
 		}
 		synctest.Wait()
-		_, err := c.Call(ctx, session, a, e, "eff_1", 1)
+		_, err := c.Call(ctx, session, a, e, "eff_1", 1, tool.Watch{})
 		if e, ok := errors.AsType[*cairn.Error](err); !ok || e.Code != cairn.CodeRateLimited || !e.NotDone || !e.Retryable {
 			t.Errorf("%v", err)
 		}

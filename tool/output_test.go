@@ -84,7 +84,7 @@ func TestOutputIsCapped(t *testing.T) {
 				Name: "x", Tools: []cairn.ToolSource{{HTTP: &cairn.HTTPTool{Name: "go", URL: s.URL}}},
 				Effects: map[string]*cairn.EffectDecl{"go": {MaxOutput: 1000}},
 			}
-			r, err := newCatalog(t).Call(t.Context(), session, a, &cairn.ToolEffect{Tool: "go", Class: cairn.ClassRead, Args: json.RawMessage(`{}`)}, "eff_1", 1)
+			r, err := newCatalog(t).Call(t.Context(), session, a, &cairn.ToolEffect{Tool: "go", Class: cairn.ClassRead, Args: json.RawMessage(`{}`)}, "eff_1", 1, tool.Watch{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -55,7 +55,7 @@ func (c *Catalog) Reconcile(ctx context.Context, session cairn.SessionKey, a *ca
 	if query.Key == "" {
 		query.Key = string(id) + ".query" // never the key of the call it asks about
 	}
-	result, err := c.Call(ctx, session, a, query, id, attempt)
+	result, err := c.Call(ctx, session, a, query, id, attempt, Watch{})
 	if err != nil {
 		return cairn.FoundUnclear, nil, err
 	}

@@ -173,6 +173,30 @@ func catalog(e *env) {
 	is(two.Digest, two)
 	_, err = e.s.Agent(ctx, acme, "support", cairn.DigestOf(nil))
 	e.is(err, journal.ErrNotFound)
+
+	show := func(v journal.AgentVersion) string {
+		return fmt.Sprintf("%s %s %s", v.Name, v.Digest, v.Created.UTC().Format(time.RFC3339))
+	}
+	versions := func(t cairn.TenantID, name string, limit int, want ...journal.AgentVersion) {
+		e.Helper()
+		list, err := e.s.Versions(ctx, t, name, limit)
+		e.ok(err)
+		var got, expected []string
+		for _, v := range list {
+			if got = append(got, show(v)); len(v.Data) > 0 {
+				e.Fatalf("the list has the definition of %s", show(v))
+			}
+		}
+		for _, v := range want {
+			expected = append(expected, show(v))
+		}
+		equal(e, got, expected)
+	}
+	versions(acme, "support", 10, two, one) // the one that was put again stays what it was
+	versions(acme, "support", 1, two)
+	versions(acme, "research", 10, other)
+	versions(acme, "nobody", 10)
+	versions("nobody", "support", 10)
 }
 
 func snapshots(e *env) {

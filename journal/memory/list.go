@@ -210,6 +210,25 @@ func (s *Store) Agents(ctx context.Context, t cairn.TenantID) ([]journal.AgentVe
 	return all, nil
 }
 
+// Versions implements [journal.Catalog].
+func (s *Store) Versions(ctx context.Context, t cairn.TenantID, name string, limit int) ([]journal.AgentVersion, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var all []journal.AgentVersion
+	for _, v := range s.tenant(t).agents {
+		if v.Name == name {
+			v.Data = nil
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b journal.AgentVersion) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))
+	})
+	return all[:min(len(all), max(limit, 0))], nil
+}
+
 // PutSnapshot implements [journal.Snapshots]. An older snapshot never replaces a
 // newer one.
 func (s *Store) PutSnapshot(ctx context.Context, k cairn.SessionKey, snap journal.Snapshot) error {

@@ -50,6 +50,12 @@ func (s *Store) Agents(ctx context.Context, t cairn.TenantID) ([]journal.AgentVe
 		WHERE a.tenant = `+tenantNo+` ORDER BY a.name`, string(t))
 }
 
+// Versions implements [journal.Catalog].
+func (s *Store) Versions(ctx context.Context, t cairn.TenantID, name string, limit int) ([]journal.AgentVersion, error) {
+	return scanAll(ctx, s, scanAgent, `SELECT v.name, v.digest, v.created, NULL FROM agent_version v
+		WHERE v.tenant = `+tenantNo+` AND v.name = ? ORDER BY v.created DESC, v.digest LIMIT ?`, string(t), name, max(limit, 0))
+}
+
 func scanAgent(r *sql.Rows) (v journal.AgentVersion, err error) {
 	var created int64
 	err = r.Scan(&v.Name, &v.Digest, &created, &v.Data)
