@@ -27,6 +27,8 @@ type host struct {
 	journal *journal.Journal
 	models  *model.Router
 	tools   *tool.Catalog
+	// release ends what still runs in the sandbox of a session; nil: nothing does.
+	release func(context.Context, cairn.SessionKey) ([]string, error)
 
 	mu     sync.Mutex
 	agents map[agentKey]*cairn.Agent
@@ -45,6 +47,15 @@ func newHost(j *journal.Journal, m *model.Router, t *tool.Catalog) *host {
 
 // apply validates a definition and stores it.
 func (h *host) apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent, now time.Time) (journal.AgentVersion, bool, error) {
+	v, created, err := h.check(ctx, t, a, now)
+	if err == nil {
+		err = h.journal.PutAgent(ctx, t, v)
+	}
+	return v, created, err
+}
+
+// check validates a definition and says whether its version is new.
+func (h *host) check(ctx context.Context, t cairn.TenantID, a *cairn.Agent, now time.Time) (journal.AgentVersion, bool, error) {
 	if err := a.Validate(); err != nil {
 		return journal.AgentVersion{}, false, err
 	}
@@ -75,7 +86,7 @@ func (h *host) apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent, now 
 	} else if !errors.Is(err, journal.ErrNotFound) {
 		return v, false, err
 	}
-	return v, !known, h.journal.PutAgent(ctx, t, v)
+	return v, !known, nil
 }
 
 // Agent returns the definition with this digest.
@@ -157,9 +168,19 @@ func (h *host) Perform(ctx context.Context, j kernel.Job) cairn.InputData {
 		return cairn.ToolsetOutcome{Tools: tools, Error: asError(ctx, err)}
 	case cairn.EffectTool:
 		failpoint.Hit(failpoint.ToolBefore)
-		res, err := h.tools.Call(ctx, e.Session, j.Agent, e.Tool, e.ID, e.Attempt)
+		var left tool.Left
+		res, err := h.tools.Call(ctx, e.Session, j.Agent, e.Tool, e.ID, e.Attempt, tool.Watch{
+			Run: e.Run, Left: &left,
+			Say: func(text string) { j.Say(cairn.Delta{Kind: cairn.PartOutput, Text: text}) },
+		})
 		failpoint.Hit(failpoint.ToolAfter)
-		return cairn.ToolOutcome{Result: res, Error: asError(ctx, err)}
+		return cairn.ToolOutcome{Result: res, Error: asError(ctx, err), Killed: left.Killed, Files: left.Files}
+	case cairn.EffectRelease:
+		if h.release == nil {
+			return cairn.ReleaseOutcome{}
+		}
+		killed, err := h.release(ctx, e.Session)
+		return cairn.ReleaseOutcome{Killed: killed, Error: asError(ctx, err)}
 	case cairn.EffectDraw: // the kernel's own
 	}
 	return cairn.ToolOutcome{Error: cairn.Errorf(cairn.CodeInternal, "no performer for %s", e.Kind)}

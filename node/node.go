@@ -52,6 +52,9 @@ type Options struct {
 	Scripts []string     // directories of script models
 	Token   string       // bearer token; empty: the stored one, or a new one
 	Version string
+	// Sandbox is the driver of agents' commands: "ns" (namespaces of Linux, the
+	// default) or [SandboxNone], which confines nothing and is shown in every list.
+	Sandbox string
 	// Paused opens the store and the API and performs nothing.
 	Paused bool
 	// Providers is a file of model providers instead of the one in Dir.
@@ -82,6 +85,7 @@ type Node struct {
 	host    *host
 	breaker map[string]*model.Breaker // by provider
 	mcp     *mcp.Driver
+	hands   *hands
 	api     *api.API
 	token   string
 	fresh   bool
@@ -125,6 +129,14 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.token, n.fresh, err = bearer(o.Dir, o.Token); err != nil {
 		return nil, err
 	}
+	if n.hands, err = openHands(o, n.result); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = n.hands.close() // the first error is the one to tell
+		}
+	}()
 	n.mcp = mcp.New(mcp.Options{Log: o.Logger})
 	drivers := map[string]model.Driver{}
 	found, err := OpenProviders(ProviderOptions{Dir: o.Dir, File: o.Providers, Now: o.Now})
@@ -149,13 +161,14 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 		}
 	}
 	n.host = newHost(n.journal, model.NewRouter(drivers), tool.New(tool.Options{
-		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Native: builtin.New(n.result), Log: o.Logger,
+		HTTP: toolhttp.New(), MCP: n.mcp, Builtin: builtin.Tools(), Native: n.hands.tools, Log: o.Logger,
 	}))
-	o.Kernel.Now, o.Kernel.Logger = o.Now, o.Logger
+	n.host.release = n.hands.tools.Release
+	o.Kernel.Now, o.Kernel.Logger, o.Kernel.Sandbox = o.Now, o.Logger, n.hands.sandbox.Name()
 	n.kernel = kernel.New(n.journal, n.host, n.live, o.Kernel)
 	me := api.Identity{Tenant: cairn.DefaultTenant, Principal: cairn.Principal{Kind: "user", ID: "local"}}
 	n.api, err = api.New(api.Config{
-		Journal: n.journal, Live: n.live, Agents: n, Auth: api.StaticTokens(map[string]api.Identity{n.token: me}), Socket: &me,
+		Journal: n.journal, Live: n.live, Agents: n, Files: files{n.hands.files}, Circuits: n.Circuits, Auth: api.StaticTokens(map[string]api.Identity{n.token: me}), Socket: &me,
 		Now: o.Now, NewID: newULID, Version: o.Version, Logger: o.Logger,
 	})
 	if err != nil {
@@ -273,6 +286,11 @@ func (n *Node) Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (jou
 	return n.host.apply(ctx, t, a, n.o.Now())
 }
 
+// Check is [Node.Apply] without its effect: it says whether the version would be new.
+func (n *Node) Check(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (journal.AgentVersion, bool, error) {
+	return n.host.check(ctx, t, a, n.o.Now())
+}
+
 // Drain starts nothing new and waits until what is under way is recorded; when
 // ctx is done first, that is stopped, and how it stopped is recorded.
 func (n *Node) Drain(ctx context.Context) error {
@@ -304,7 +322,7 @@ func (n *Node) Close() error {
 		}
 		n.running.Wait()
 		n.api.Close()
-		errs = append(errs, n.mcp.Close(), n.store.Close())
+		errs = append(errs, n.mcp.Close(), n.hands.close(), n.store.Close())
 	})
 	return errors.Join(errs...)
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cairn-run/cairn/internal/cli"
 	"github.com/cairn-run/cairn/node"
+	"github.com/cairn-run/cairn/sandbox"
+	"github.com/cairn-run/cairn/sandbox/ns"
 )
 
 // version is set when a release is built (-ldflags "-X main.version=v1.2.3").
@@ -33,6 +35,7 @@ func main() {
 		Terminal: cli.TerminalOf(os.Stdin, os.Stdout, os.Stderr),
 		Signals:  signals, Now: time.Now, NewKey: newKey,
 		Open: open, Version: versionText(),
+		Sandbox: func(dir string) (sandbox.Driver, error) { return ns.Open(ns.Options{Dir: dir}) },
 	}))
 }
 
@@ -43,7 +46,7 @@ func newKey() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
 	n, err := node.Open(ctx, node.Options{
 		Dir: o.Dir, Listen: o.Listen, Socket: o.Socket, Logger: o.Logger,
-		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused, Providers: o.Providers, Wrap: o.Wrap,
+		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused, Providers: o.Providers, Wrap: o.Wrap, Sandbox: o.Sandbox,
 	})
 	if err != nil {
 		return nil, err // not a Node that holds nil

@@ -1,15 +1,19 @@
 // Package builtin holds the tools that an agent can name under builtin: those that
-// the engine executes itself, and a driver for the others.
+// the engine executes itself, and a [Driver] for the others.
+//
+// Tools that touch the files of the session run in its sandbox. A call that writes
+// begins with the files exactly as they were recorded before it, in an instance of
+// its own, and ends with a new record or with none: so a call whose outcome was lost
+// is simply made again. While background commands live, their instance is kept, and
+// calls are made in it.
 package builtin
 
-import (
-	"encoding/json"
-
-	"github.com/cairn-run/cairn"
-)
+import "github.com/cairn-run/cairn"
 
 // Plan is the name of the tool with which a model records its plan.
 const Plan = cairn.BuiltinPlan
+
+const planText = "Record your plan, or how it has changed. Send the whole plan each time; it replaces the one before."
 
 // planSchema is what a plan holds. It is part of the definition's digest: a
 // change of one byte is a new definition.
@@ -36,28 +40,3 @@ const planSchema = `{
   "required": ["steps"],
   "additionalProperties": false
 }`
-
-// Tools returns the definitions by name.
-func Tools() map[string]cairn.ToolSpec {
-	plan := cairn.ToolSpec{
-		ToolDef: cairn.ToolDef{
-			Name:        Plan,
-			Description: "Record your plan, or how it has changed. Send the whole plan each time; it replaces the one before.",
-			InputSchema: json.RawMessage(planSchema),
-		},
-		Host:  cairn.HostEngine,
-		Class: cairn.ClassRead, // recording it again changes nothing outside the session
-	}
-	plan.Digest = plan.ToolDef.Digest()
-	result := cairn.ToolSpec{
-		ToolDef: cairn.ToolDef{
-			Name:        ReadResult,
-			Description: "Read more of a tool result that was too long to be shown whole.",
-			InputSchema: json.RawMessage(resultSchema),
-		},
-		Host:  cairn.HostRuntime,
-		Class: cairn.ClassRead,
-	}
-	result.Digest = result.ToolDef.Digest()
-	return map[string]cairn.ToolSpec{Plan: plan, ReadResult: result}
-}

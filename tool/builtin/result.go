@@ -3,7 +3,6 @@ package builtin
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"unicode/utf8"
 
 	"github.com/cairn-run/cairn"
@@ -13,6 +12,8 @@ import (
 // ReadResult is the name of the tool that reads on in a result of which requests
 // show the beginning and the end only.
 const ReadResult = cairn.BuiltinReadResult
+
+const resultText = "Read more of a tool result that was too long to be shown whole."
 
 const resultSchema = `{
   "type": "object",
@@ -31,22 +32,10 @@ const defaultLimit = 8192 // bytes
 // its event. CodeNotFound: there is none.
 type Results func(ctx context.Context, s cairn.SessionKey, n cairn.Seq) (*cairn.ToolResult, error)
 
-// driver performs the built-in tools that the engine does not execute itself.
-type driver struct{ results Results }
-
-// New returns the driver of the built-in tools.
-func New(results Results) tool.Driver { return &driver{results} }
-
-// Validate implements [tool.Driver]: which names there are is the catalogue's to say.
-func (*driver) Validate(*cairn.ToolSource) error { return nil }
-
-// List implements [tool.Driver]: nothing is discovered.
-func (*driver) List(context.Context, tool.Target) ([]cairn.ToolSpec, error) { return nil, nil }
-
-// Call implements [tool.Driver].
-func (d *driver) Call(ctx context.Context, c tool.Call) (*cairn.ToolResult, error) {
-	if c.Tool != ReadResult {
-		return nil, &cairn.Error{Code: cairn.CodeUnknownTool, Message: fmt.Sprintf("no built-in tool is called %q", c.Tool), NotDone: true}
+// readResult shows a piece of a recorded result.
+func (d *Driver) readResult(ctx context.Context, c tool.Call) (*cairn.ToolResult, error) {
+	if d.o.Results == nil {
+		return nil, &cairn.Error{Code: cairn.CodeInternal, Message: "results cannot be read here", NotDone: true}
 	}
 	var args struct {
 		Result cairn.Seq `json:"result"`
@@ -56,7 +45,7 @@ func (d *driver) Call(ctx context.Context, c tool.Call) (*cairn.ToolResult, erro
 	if err := json.Unmarshal(c.Args, &args); err != nil {
 		return nil, &cairn.Error{Code: cairn.CodeInvalidArgs, Message: err.Error(), NotDone: true}
 	}
-	r, err := d.results(ctx, cairn.SessionKey{Tenant: c.Tenant, ID: c.Session}, args.Result)
+	r, err := d.o.Results(ctx, cairn.SessionKey{Tenant: c.Tenant, ID: c.Session}, args.Result)
 	if cairn.CodeOf(err) == cairn.CodeNotFound {
 		return said(true, "There is no result %d in this session.", args.Result), nil
 	}
@@ -80,8 +69,4 @@ func (d *driver) Call(ctx context.Context, c tool.Call) (*cairn.ToolResult, erro
 		to++
 	}
 	return said(false, "[bytes %d to %d of %d]\n%s", from, to, all, text[from:to]), nil
-}
-
-func said(isError bool, format string, args ...any) *cairn.ToolResult {
-	return &cairn.ToolResult{Content: []cairn.Part{cairn.Text(fmt.Sprintf(format, args...))}, IsError: isError}
 }

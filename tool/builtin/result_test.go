@@ -20,12 +20,13 @@ func TestReadResultPieces(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		whole := rapid.StringOfN(rapid.RuneFrom([]rune("aé€🙂\n")), 1, 200, -1).Draw(t, "text")
-		d := builtin.New(func(_ context.Context, _ cairn.SessionKey, n cairn.Seq) (*cairn.ToolResult, error) {
+		d := builtin.New(builtin.Options{Results: func(_ context.Context, _ cairn.SessionKey, n cairn.Seq) (*cairn.ToolResult, error) {
 			if n != 7 {
 				return nil, cairn.Errorf(cairn.CodeNotFound, "no")
 			}
 			return &cairn.ToolResult{Content: []cairn.Part{cairn.Text(whole)}}, nil
-		})
+		}})
+		defer func() { _ = d.Close() }() // it holds nothing
 		var read strings.Builder
 		for read.Len() < len(whole) {
 			args, err := json.Marshal(map[string]int{"result": 7, "offset": read.Len(), "limit": rapid.IntRange(1, 50).Draw(t, "limit")})
