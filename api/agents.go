@@ -15,8 +15,9 @@ import (
 
 type (
 	applyInput struct {
-		Key  string `header:"Idempotency-Key" maxLength:"255" doc:"accepted for uniformity: a definition is known by its content"`
-		Body cairn.Agent
+		Key    string `header:"Idempotency-Key" maxLength:"255" doc:"accepted for uniformity: a definition is known by its content"`
+		DryRun bool   `query:"dry_run" doc:"check the definition as it would be, and store nothing"`
+		Body   cairn.Agent
 	}
 	applyOutput struct {
 		Status   int
@@ -27,18 +28,24 @@ type (
 		Name   string       `path:"name" maxLength:"63" doc:"name of the agent"`
 		Digest cairn.Digest `query:"digest" maxLength:"71" doc:"this version instead of the current one"`
 	}
-	agentOutput  struct{ Body v1.AgentVersion }
-	agentsOutput struct{ Body v1.AgentList }
-	totalsOutput struct{ Body v1.Totals }
-	healthOutput struct{ Body v1.Health }
-	versionBody  struct{ Body v1.Version }
+	versionsInput struct {
+		Name  string `path:"name" maxLength:"63" doc:"name of the agent"`
+		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"at most so many"`
+	}
+	versionsOutput struct{ Body v1.AgentVersions }
+	agentOutput    struct{ Body v1.AgentVersion }
+	agentsOutput   struct{ Body v1.AgentList }
+	totalsOutput   struct{ Body v1.Totals }
+	circuitsOutput struct{ Body v1.CircuitList }
+	healthOutput   struct{ Body v1.Health }
+	versionBody    struct{ Body v1.Version }
 )
 
 func (a *API) agentRoutes() {
 	tags := []string{"agents"}
 	operation(a, huma.Operation{
 		OperationID: "apply-agent", Method: http.MethodPost, Path: "/v1/agents", Tags: tags,
-		Summary: "Apply a definition: it becomes the current version of its name", MaxBodyBytes: v1.MaxBody,
+		Summary: "Apply a definition: it becomes the current version of its name", MaxBodyBytes: v1.MaxAgentBody,
 		DefaultStatus: http.StatusCreated,
 	}, a.applyAgent)
 	operation(a, huma.Operation{
@@ -68,24 +75,74 @@ func (a *API) agentRoutes() {
 		return &agentOutput{v1.AgentVersionFrom(v.Name, v.Digest, v.Created, v.Data, true)}, nil
 	})
 	operation(a, huma.Operation{
+		OperationID: "list-agent-versions", Method: http.MethodGet, Path: "/v1/agents/{name}/versions", Tags: tags,
+		Summary: "List the versions of an agent, newest first",
+	}, a.agentVersions)
+	operation(a, huma.Operation{
 		OperationID: "get-usage", Method: http.MethodGet, Path: "/v1/usage", Tags: []string{"usage"},
 		Summary: "Tokens and cost of all sessions, by agent",
 	}, a.totals)
 }
 
+func (a *API) circuitRoute() {
+	operation(a, huma.Operation{
+		OperationID: "list-circuits", Method: http.MethodGet, Path: "/v1/models/circuits", Tags: []string{"models"},
+		Summary: "Which models failed lately, and which are not called for a while",
+	}, func(context.Context, *struct{}) (*circuitsOutput, error) {
+		list := v1.CircuitList{Circuits: []v1.Circuit{}}
+		if a.Circuits == nil {
+			return &circuitsOutput{list}, nil
+		}
+		for _, c := range a.Circuits() {
+			list.Circuits = append(list.Circuits, v1.Circuit{
+				Model: c.Model, State: string(c.Circuit), Failures: c.Failures, Since: c.Since, Until: c.Until, Code: c.Code, Message: c.Message,
+			})
+		}
+		return &circuitsOutput{list}, nil
+	})
+}
+
+// agentVersions looks at one version after the other: a definition may be large.
+func (a *API) agentVersions(ctx context.Context, in *versionsInput) (*versionsOutput, error) {
+	t := identity(ctx).Tenant
+	current, err := a.Journal.Agent(ctx, t, in.Name, "")
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no such agent")
+	} else if err != nil {
+		return nil, err
+	}
+	rows, err := a.Journal.Versions(ctx, t, in.Name, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := v1.AgentVersions{Current: current.Digest, Versions: make([]v1.AgentVersion, len(rows))}
+	for i, r := range rows {
+		v, err := a.Journal.Agent(ctx, t, in.Name, r.Digest)
+		if err != nil {
+			return nil, err
+		}
+		out.Versions[i] = v1.AgentVersionFrom(v.Name, v.Digest, v.Created, v.Data, false)
+	}
+	return &versionsOutput{out}, nil
+}
+
 // applyAgent answers 201 for a new version and 200 for one that was there.
 func (a *API) applyAgent(ctx context.Context, in *applyInput) (*applyOutput, error) {
-	v, created, err := a.Agents.Apply(ctx, identity(ctx).Tenant, &in.Body)
+	apply := a.Agents.Apply
+	if in.DryRun {
+		apply = a.Agents.Check
+	}
+	v, created, err := apply(ctx, identity(ctx).Tenant, &in.Body)
 	if err != nil {
 		return nil, err
 	}
 	status := http.StatusOK
-	if created {
+	if created && !in.DryRun {
 		status = http.StatusCreated
 	}
 	return &applyOutput{
 		Status: status, Location: "/v1/agents/" + v.Name + "?digest=" + string(v.Digest),
-		Body: v1.Applied{AgentVersion: v1.AgentVersionFrom(v.Name, v.Digest, v.Created, v.Data, true), New: created},
+		Body: v1.Applied{AgentVersion: v1.AgentVersionFrom(v.Name, v.Digest, v.Created, v.Data, true), New: created, DryRun: in.DryRun},
 	}, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/kernel"
+	"github.com/cairn-run/cairn/model"
 )
 
 // Bounds in time. A handler is done before the body's deadline passes, because
@@ -37,6 +38,8 @@ type Agents interface {
 	// created is false when that version was there before. What is wrong with a
 	// definition is a *cairn.FieldError.
 	Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (v journal.AgentVersion, created bool, err error)
+	// Check is Apply without its effect: created says that the version would be new.
+	Check(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (v journal.AgentVersion, created bool, err error)
 }
 
 // Config is what the API works with.
@@ -44,6 +47,10 @@ type Config struct {
 	Journal *journal.Journal
 	Live    *kernel.Live
 	Agents  Agents
+	// Files keeps the files of sessions; nil: the node keeps none.
+	Files Files
+	// Circuits says what is known of models whose last calls failed; nil: nothing is.
+	Circuits func() []model.CircuitState
 	// Auth says whom a bearer token belongs to.
 	Auth Auth
 	// Socket is whom a request without a token belongs to that came over a unix
@@ -73,6 +80,10 @@ type Config struct {
 	Poll time.Duration
 	// Streams is how many streams may be open at once; default 4096.
 	Streams int
+	// Transfers is how many uploads and downloads may go on at once; default 32.
+	Transfers int
+	// UploadBytes bounds an uploaded workspace; default 4 GiB.
+	UploadBytes int64
 }
 
 // config hides the settings of an API from its callers.
@@ -87,6 +98,8 @@ type API struct {
 	hosts   map[string]bool
 	origins map[string]bool
 	slots   chan struct{}
+	// transfers are the places for uploads and downloads.
+	transfers chan struct{}
 	// closing ends when Close is called; streams end with it.
 	closing context.Context
 	close   context.CancelFunc
@@ -115,7 +128,13 @@ func New(c Config) (*API, error) {
 	if c.Streams <= 0 {
 		c.Streams = 4096
 	}
-	a := &API{config: c, slots: make(chan struct{}, c.Streams)}
+	if c.Transfers <= 0 {
+		c.Transfers = 32
+	}
+	if c.UploadBytes <= 0 {
+		c.UploadBytes = 4 << 30
+	}
+	a := &API{config: c, slots: make(chan struct{}, c.Streams), transfers: make(chan struct{}, c.Transfers)}
 	a.hosts, a.origins = hostSet(c.Hosts), originSet(c.Origins)
 	a.closing, a.close = context.WithCancel(context.Background())
 	a.routes()
@@ -159,9 +178,15 @@ func (a *API) routes() {
 	a.mux = http.NewServeMux()
 	a.huma = humago.New(a.mux, humaConfig())
 	a.sessionRoutes()
+	a.moveRoute()
+	a.runRoutes()
+	a.exportRoute()
+	a.workspaceRoutes()
+	a.fileRoutes()
 	a.eventRoutes()
 	a.askRoutes()
 	a.agentRoutes()
+	a.circuitRoute()
 	a.healthRoutes()
 	finishSpec(a.huma.OpenAPI())
 	a.mux.HandleFunc("GET /v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {

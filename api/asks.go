@@ -83,7 +83,7 @@ func (a *API) askRoutes() {
 		})
 	}
 	operation(a, decide(cairn.VerbEdit, "Approve with other arguments; schema and policy are looked at again", v1.MaxBody), a.editAsk)
-	operation(a, decide(cairn.VerbAnswer, "Give the result of a tool that the client executes, or of a call whose outcome is unknown", v1.MaxParts), a.answerAsk)
+	operation(a, decide(cairn.VerbAnswer, "Answer a question, or give the result of a tool that the client executes, or of a call whose outcome is unknown", v1.MaxParts), a.answerAsk)
 }
 
 func (a *API) listAsks(ctx context.Context, in *asksInput) (*asksOutput, error) {
@@ -118,7 +118,18 @@ func (a *API) editAsk(ctx context.Context, in *editInput) (*askOutput, error) {
 }
 
 func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error) {
-	r := in.Body.Result
+	var r v1.Result
+	given := len(in.Body.Result.Content) > 0 || len(in.Body.Result.Structured) > 0 || in.Body.Result.IsError
+	switch b := in.Body; {
+	case b.Text != "" && given:
+		return nil, badAnswer("body", "give text or result, not both")
+	case b.Text != "":
+		r.Content = v1.Text(b.Text)
+	case given:
+		r = b.Result
+	default:
+		return nil, badAnswer("body", "give text, or result")
+	}
 	var structured json.RawMessage
 	if len(r.Structured) > 0 && string(r.Structured) != "null" {
 		c, err := cairn.Canonical(r.Structured)
@@ -128,9 +139,7 @@ func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error
 		structured = c
 	}
 	if len(r.Content) == 0 && structured == nil {
-		f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
-		f.info.Fields = []v1.FieldProblem{{Path: "body.result", Problem: "give content or structured"}}
-		return nil, f
+		return nil, badAnswer("body.result", "give content or structured")
 	}
 	content := r.Content.Parts()
 	if content == nil {
@@ -142,6 +151,12 @@ func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error
 	})
 }
 
+func badAnswer(path, problem string) error {
+	f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
+	f.info.Fields = []v1.FieldProblem{{Path: path, Problem: problem}}
+	return f
+}
+
 // verbs says which answers each kind of ask takes. An answer to an unknown
 // outcome says that the call took place, and what it gave.
 var verbs = map[cairn.AskKind]map[cairn.AskVerb]bool{
@@ -149,6 +164,7 @@ var verbs = map[cairn.AskKind]map[cairn.AskVerb]bool{
 	cairn.AskUnknown:    {cairn.VerbApprove: true, cairn.VerbReject: true, cairn.VerbAnswer: true},
 	cairn.AskBudget:     {cairn.VerbApprove: true, cairn.VerbReject: true},
 	cairn.AskClientTool: {cairn.VerbAnswer: true, cairn.VerbReject: true},
+	cairn.AskQuestion:   {cairn.VerbAnswer: true, cairn.VerbReject: true},
 }
 
 // decide closes an ask and delivers the decision in one transaction, so that of

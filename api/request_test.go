@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -368,6 +369,31 @@ func TestAgents(t *testing.T) {
 	current, err := c.Agent(t.Context(), "refunds", "")
 	if err != nil || current.Digest != first.Digest || current.Model != "script/a" || len(current.Definition) == 0 {
 		t.Errorf("%+v, %v", current, err)
+	}
+	planned, err := c.Check(t.Context(), &cairn.Agent{Name: "refunds", Model: "script/c"})
+	if err != nil || !planned.New || !planned.DryRun {
+		t.Errorf("%+v, %v", planned, err)
+	}
+	if _, err := c.Check(t.Context(), &cairn.Agent{Name: "Bad Name", Model: "x"}); cairn.CodeOf(err) != cairn.CodeInvalid {
+		t.Error(err)
+	}
+	versions, err := c.Versions(t.Context(), "refunds", 0)
+	if err != nil || versions.Current != first.Digest || len(versions.Versions) != 2 || versions.Versions[0].Digest != second.Digest ||
+		versions.Versions[1].Model != "script/a" || versions.Versions[0].Definition != nil {
+		t.Errorf("%+v, %v", versions, err)
+	}
+	if _, err := c.Versions(t.Context(), "nobody", 0); cairn.CodeOf(err) != cairn.CodeNotFound {
+		t.Error(err)
+	}
+	large := &cairn.Agent{Name: "large", Model: "script/a", Instructions: strings.Repeat("x", 1<<20), Skills: []cairn.Skill{{
+		Name: "x", Description: "X.", Files: []cairn.SkillFile{{Path: "SKILL.md", Content: bytes.Repeat([]byte{0xff}, cairn.MaxSkillBytes)}},
+	}}}
+	if _, err := c.Check(t.Context(), large); err != nil {
+		t.Errorf("as large as an agent may be: %v", err)
+	}
+	large.Skills[0].Files = append(large.Skills[0].Files[:0], cairn.SkillFile{Path: "SKILL.md"}, cairn.SkillFile{Path: "__init__.py"})
+	if _, err := c.Check(t.Context(), large); err != nil {
+		t.Errorf("empty files: %v", err)
 	}
 	old, err := c.Agent(t.Context(), "refunds", second.Digest)
 	if err != nil || old.Model != "script/b" {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -196,7 +197,7 @@ func EventSchemas() ([]byte, error) {
 		types[string(t)] = r.Schema(data, true, data.Name())
 	}
 	delta := r.Schema(reflect.TypeFor[v1.Delta](), true, "")
-	for _, name := range []string{v1.DeltaMessage, v1.DeltaReasoning, v1.DeltaToolCall} {
+	for _, name := range v1.Deltas {
 		types[name] = delta
 	}
 	types[v1.StreamEndName] = r.Schema(reflect.TypeFor[v1.StreamEnd](), true, "")
@@ -208,7 +209,7 @@ func EventSchemas() ([]byte, error) {
 	return indent(map[string]any{
 		"$schema":     "https://json-schema.org/draft/2020-12/schema",
 		"title":       "Events of a session",
-		"description": "envelope is the form of an event; types holds, by its type, the schema of its data. What is not stored has no id: " + strings.Join([]string{v1.DeltaMessage, v1.DeltaReasoning, v1.DeltaToolCall, v1.StreamEndName}, ", ") + ". A reader must ignore types and fields it does not know.",
+		"description": "envelope is the form of an event; types holds, by its type, the schema of its data. What is not stored has no id: " + strings.Join(append(slices.Clone(v1.Deltas), v1.StreamEndName), ", ") + ". A reader must ignore types and fields it does not know.",
 		"envelope":    envelope,
 		"types":       types,
 		"$defs":       r.Map(),

@@ -99,6 +99,15 @@ func (a *API) createSession(ctx context.Context, in *createInput) (*createOutput
 		return nil, err
 	}
 	key := cairn.SessionKey{Tenant: id.Tenant, ID: a.sessionID(id, in.Key)}
+	project := ""
+	if b.Workspace != "" {
+		if err := a.base(ctx, b.Workspace); err != nil {
+			return nil, err
+		}
+		if project, err = a.project(ctx, key, b.Workspace); err != nil {
+			return nil, err
+		}
+	}
 	start := func(d cairn.Digest) error {
 		now := a.Now()
 		return a.Journal.Post(ctx, cairn.Input{
@@ -106,7 +115,7 @@ func (a *API) createSession(ctx context.Context, in *createInput) (*createOutput
 			Data: cairn.Start{
 				Agent: b.Agent, Digest: d, Content: b.Input.Parts(), Title: b.Title, Once: b.Once,
 				Budget:   cairn.Budget{Run: b.Budget.Run, Session: b.Budget.Session, OnBreach: b.Budget.OnBreach},
-				Metadata: b.Metadata,
+				Metadata: b.Metadata, Workspace: b.Workspace, Project: project,
 			},
 		}, &journal.NewSession{Summary: cairn.Summary{
 			Session: key, Agent: b.Agent, Digest: d, Status: cairn.StatusQueued, Title: b.Title, Created: now, Updated: now,
@@ -127,7 +136,9 @@ func (a *API) createSession(ctx context.Context, in *createInput) (*createOutput
 	if err != nil {
 		return nil, err
 	}
-	return &createOutput{Location: "/v1/sessions/" + string(key.ID), Body: v1.SessionFrom(sum)}, nil
+	out := v1.SessionFrom(sum)
+	out.Workspace = b.Workspace
+	return &createOutput{Location: "/v1/sessions/" + string(key.ID), Body: out}, nil
 }
 
 // pinned is the version of the agent a session was started with.
@@ -176,11 +187,16 @@ func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, err
 }
 
 func (a *API) getSession(ctx context.Context, in *sessionPath) (*sessionOutput, error) {
-	sum, err := a.summary(ctx, cairn.SessionKey{Tenant: identity(ctx).Tenant, ID: in.ID})
+	key := cairn.SessionKey{Tenant: identity(ctx).Tenant, ID: in.ID}
+	sum, err := a.summary(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	return &sessionOutput{v1.SessionFrom(sum)}, nil
+	out := v1.SessionFrom(sum)
+	if out.Workspace, _, err = FileStates(ctx, a.Journal, key); err != nil {
+		return nil, err
+	}
+	return &sessionOutput{out}, nil
 }
 
 func (a *API) postMessage(ctx context.Context, in *messageInput) (*acceptedOutput, error) {

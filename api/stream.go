@@ -43,7 +43,7 @@ func (a *API) streamRoute(tags []string) {
 		OperationID: "stream-session", Method: http.MethodGet, Path: "/v1/sessions/{id}/stream", Tags: tags,
 		Summary: "Follow a session",
 		Description: "Server-sent events. A durable event has its seq as id and its type as event name; it comes exactly once for a cursor (Last-Event-ID or after). " +
-			"What a model is saying comes as message.delta, reasoning.delta and tool_call.delta, without id: of an answer that is still open, what was said so far is sent again on every connection. " +
+			"What a model is saying comes as message.delta, reasoning.delta and tool_call.delta, and what a tool prints while it runs as output.delta, without id: of what is still open, what was said so far is sent again on every connection. " +
 			"stream.end is the last event of a stream that ends by itself. A line that starts with a colon only shows that the connection is alive.",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The stream",
@@ -216,13 +216,19 @@ func (s *stream) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// settle remembers that an answer is recorded, or an attempt at it given up.
+// settle remembers that an answer or a result is recorded, or an attempt given up.
 func (s *stream) settle(e cairn.Event) {
 	var attempt int
 	switch d := e.Data.(type) {
 	case cairn.ModelCompleted, cairn.ModelFailed:
 		attempt = lastAttempt
+	case cairn.ToolCallCompleted, cairn.ToolCallFailed, cairn.ToolCallDenied, cairn.EffectReconciled:
+		attempt = lastAttempt
 	case cairn.ModelRetried:
+		attempt = d.Attempt
+	case cairn.ToolCallRetried:
+		attempt = d.Attempt
+	case cairn.ToolCallUnknown:
 		attempt = d.Attempt
 	default:
 		return

@@ -474,3 +474,57 @@ func FuzzRequests(f *testing.F) {
 		}
 	})
 }
+
+// TestStreamOutput: what a tool prints comes while it runs, and no more once its
+// result is recorded; a client that joins late gets what was printed so far.
+func TestStreamOutput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.start()
+		o := w.own(s.ID)
+		o.commit(step{status: cairn.StatusRunning, events: []cairn.Event{
+			{Step: "eff_1", Data: cairn.ToolCallRequested{Tool: "bash"}}, {Step: "eff_2", Data: cairn.ToolCallRequested{Tool: "bash"}},
+		}})
+		key := o.claim.Session
+		say := func(effect cairn.EffectID, text string) {
+			w.live.Say(key, effect, 1, cairn.Delta{Kind: cairn.PartOutput, Text: text})
+		}
+		say("eff_1", "one\n")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		printed := map[cairn.EffectID]string{}
+		var done []cairn.EventType
+		go func() {
+			for item, err := range w.client(tokenAnn).Stream(ctx, s.ID, 0) {
+				switch {
+				case err != nil:
+					return
+				case item.Delta != nil:
+					if item.Delta.Kind != cairn.PartOutput || item.Delta.Offset != len(printed[item.Delta.Effect]) {
+						t.Errorf("%+v", item.Delta)
+					}
+					printed[item.Delta.Effect] += item.Delta.Text
+				case item.Event.Type != "tool_call.requested":
+					done = append(done, item.Event.Type)
+				}
+			}
+		}()
+		synctest.Wait()
+		say("eff_1", "two\n")
+		say("eff_2", "other\n")
+		synctest.Wait()
+		o.commit(step{events: []cairn.Event{{Step: "eff_1", Data: cairn.ToolCallCompleted{Attempt: 1}}}})
+		say("eff_1", "late\n")
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		want := map[cairn.EffectID]string{"eff_1": "one\ntwo\n", "eff_2": "other\n"}
+		if d := cmp.Diff(want, printed); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff([]cairn.EventType{"tool_call.completed"}, done); d != "" {
+			t.Error(d)
+		}
+	})
+}

@@ -70,6 +70,14 @@ func (l *logBuffer) String() string {
 type catalog struct{ j *journal.Journal }
 
 func (c catalog) Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (journal.AgentVersion, bool, error) {
+	v, created, err := c.Check(ctx, t, a)
+	if err == nil {
+		err = c.j.PutAgent(ctx, t, v)
+	}
+	return v, created, err
+}
+
+func (c catalog) Check(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (journal.AgentVersion, bool, error) {
 	if err := a.Validate(); err != nil {
 		return journal.AgentVersion{}, false, err
 	}
@@ -79,7 +87,7 @@ func (c catalog) Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (j
 	}
 	v := journal.AgentVersion{Name: a.Name, Digest: a.Digest(), Created: time.Now(), Data: data}
 	_, err = c.j.Agent(ctx, t, a.Name, v.Digest)
-	return v, err != nil, c.j.PutAgent(ctx, t, v)
+	return v, err != nil, nil
 }
 
 func newWorld(t testing.TB, change ...func(*api.Config)) *world {

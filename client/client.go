@@ -29,6 +29,9 @@ import (
 const (
 	// requestTimeout bounds one try of a request that is not a stream.
 	requestTimeout = 60 * time.Second
+	// transferTimeout bounds the wait for the answer to an upload, or for the first
+	// byte of a download: the server has to store, or to compare, many files.
+	transferTimeout = 30 * time.Minute
 	// tries is how often a request is sent while the server says "later".
 	tries = 4
 	// firstWait is the pause before the second try; it doubles.
@@ -44,41 +47,52 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	// files is for uploads and downloads.
+	files *http.Client
 }
 
 // New returns a client of the server at base ("http://127.0.0.1:7717"). With a
 // nil hc it uses a client of its own; one that is given must not have a Timeout,
 // which would end streams.
 func New(base, token string, hc *http.Client) *Client {
-	if hc == nil {
-		t := &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ResponseHeaderTimeout: requestTimeout,
-			IdleConnTimeout:       time.Minute,
-			ForceAttemptHTTP2:     true,
-		}
-		hc = &http.Client{Transport: t}
+	if hc != nil {
+		return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: hc, files: hc}
 	}
-	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: hc}
+	return over(base, token, &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: requestTimeout,
+		IdleConnTimeout:       time.Minute,
+		ForceAttemptHTTP2:     true,
+	})
+}
+
+// over returns a client over a transport of its own.
+func over(base, token string, t *http.Transport) *Client {
+	files := t.Clone()
+	files.ResponseHeaderTimeout = transferTimeout
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{Transport: t}, files: &http.Client{Transport: files}}
 }
 
 // Unix returns a client of the server that listens on a unix socket. Without a
 // token it is whom the server takes the socket's user for.
 func Unix(path, token string) *Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
-	return New("http://localhost", token, &http.Client{Transport: &http.Transport{
+	return over("http://localhost", token, &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", path)
 		},
 		ResponseHeaderTimeout: requestTimeout,
 		IdleConnTimeout:       time.Minute,
-	}})
+	})
 }
 
 // Close gives idle connections back.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	c.files.CloseIdleConnections()
+}
 
 // Option changes one request.
 type Option func(*options)
@@ -158,6 +172,30 @@ func (c *Client) Resume(ctx context.Context, id cairn.SessionID, opts ...Option)
 	return post[v1.Accepted](ctx, c, sessionPath(id, "/resume"), v1.Control{}, opts)
 }
 
+// Move lets a session go on under another agent or version, from its next model
+// call on.
+func (c *Client) Move(ctx context.Context, id cairn.SessionID, m v1.Move, opts ...Option) (v1.Moving, error) {
+	return post[v1.Moving](ctx, c, sessionPath(id, "/move"), m, opts)
+}
+
+// Runs lists the runs of a session that began after an event, oldest first.
+func (c *Client) Runs(ctx context.Context, id cairn.SessionID, after cairn.Seq, limit int) (v1.RunList, error) {
+	v := url.Values{}
+	number(v, "after", uint64(after))
+	number(v, "limit", uint64(limit))
+	return get[v1.RunList](ctx, c, sessionPath(id, "/runs"), v)
+}
+
+// Steps lists the model calls and tool calls of a session that began after an
+// event, oldest first; of one run if it is named.
+func (c *Client) Steps(ctx context.Context, id cairn.SessionID, run cairn.RunID, after cairn.Seq, limit int) (v1.StepList, error) {
+	v := url.Values{}
+	set(v, "run", string(run))
+	number(v, "after", uint64(after))
+	number(v, "limit", uint64(limit))
+	return get[v1.StepList](ctx, c, sessionPath(id, "/steps"), v)
+}
+
 // EventQuery chooses a page of events; zero values take the first hundred.
 type EventQuery struct {
 	After  cairn.Seq
@@ -222,7 +260,8 @@ func (c *Client) Edit(ctx context.Context, id cairn.AskID, b v1.Edit, opts ...Op
 	return post[v1.Ask](ctx, c, askPath(id, "/edit"), b, opts)
 }
 
-// Answer gives the result of a tool that the client executes.
+// Answer answers a question, or gives the result of a tool that the client
+// executes.
 func (c *Client) Answer(ctx context.Context, id cairn.AskID, b v1.Answer, opts ...Option) (v1.Ask, error) {
 	return post[v1.Ask](ctx, c, askPath(id, "/answer"), b, opts)
 }
@@ -230,6 +269,18 @@ func (c *Client) Answer(ctx context.Context, id cairn.AskID, b v1.Answer, opts .
 // Apply makes a definition the current version of its agent.
 func (c *Client) Apply(ctx context.Context, a *cairn.Agent, opts ...Option) (v1.Applied, error) {
 	return post[v1.Applied](ctx, c, "/v1/agents", a, opts)
+}
+
+// Check says what applying a definition would do, and what is wrong with it.
+func (c *Client) Check(ctx context.Context, a *cairn.Agent, opts ...Option) (v1.Applied, error) {
+	return post[v1.Applied](ctx, c, "/v1/agents?dry_run=true", a, opts)
+}
+
+// Versions lists the versions of an agent, newest first, at most limit; 0: 100.
+func (c *Client) Versions(ctx context.Context, name string, limit int) (v1.AgentVersions, error) {
+	v := url.Values{}
+	number(v, "limit", uint64(max(limit, 0)))
+	return get[v1.AgentVersions](ctx, c, "/v1/agents/"+url.PathEscape(name)+"/versions", v)
 }
 
 // Agents lists the current version of every agent.
@@ -242,6 +293,11 @@ func (c *Client) Agent(ctx context.Context, name string, digest cairn.Digest) (v
 	v := url.Values{}
 	set(v, "digest", string(digest))
 	return get[v1.AgentVersion](ctx, c, "/v1/agents/"+url.PathEscape(name), v)
+}
+
+// Circuits lists the models whose last calls failed.
+func (c *Client) Circuits(ctx context.Context) (v1.CircuitList, error) {
+	return get[v1.CircuitList](ctx, c, "/v1/models/circuits", nil)
 }
 
 // Usage adds up all sessions by agent.
@@ -368,13 +424,13 @@ func once[T any](ctx context.Context, c *Client, method, path string, body []byt
 		return out, cairn.Errorf(cairn.CodeInternal, "the response is larger than %d bytes", maxResponse)
 	}
 	if err := json.Unmarshal(b, &out); err != nil {
-		return out, &cairn.Error{Code: cairn.CodeInternal, Message: "the response is not what version v1 of the API says", Err: err}
+		return out, notV1(err)
 	}
 	return out, nil
 }
 
-// send sends one request and turns every response that is not a success into an
-// error. Empty headers are left out.
+// send sends one request whose body, if it has one, is JSON. Empty headers are
+// left out.
 func (c *Client) send(ctx context.Context, method, path string, body []byte, headers http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -388,10 +444,16 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, hea
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.answer(c.http, req)
+}
+
+// answer sends a request and turns every response that is not a success into an
+// error.
+func (c *Client) answer(hc *http.Client, req *http.Request) (*http.Response, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := hc.Do(req)
 	if err != nil {
 		return nil, unreachable(c.base, err)
 	}

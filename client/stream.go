@@ -27,7 +27,7 @@ const (
 
 // Stream follows a session from after a sequence number on (0: from its start).
 // It reconnects by itself and yields every event once and in order. Of answers
-// that are still being made it yields every piece once: a piece whose Offset is 0
+// that are still being made, and of what tools print, it yields every piece once: a piece whose Offset is 0
 // begins its text. It ends with UntilIdle when the session has nothing to do,
 // else when ctx does, with ctx's error; an error is the last thing it yields.
 func (c *Client) Stream(ctx context.Context, id cairn.SessionID, after cairn.Seq, opts ...Option) iter.Seq2[v1.StreamItem, error] {
@@ -154,7 +154,7 @@ func (f *follower) take(fr frame, yield func(v1.StreamItem, error) bool) (done b
 			return true, nil
 		}
 		return false, errDropped
-	case v1.DeltaMessage, v1.DeltaReasoning, v1.DeltaToolCall:
+	case v1.DeltaMessage, v1.DeltaReasoning, v1.DeltaToolCall, v1.DeltaOutput:
 		var d v1.Delta
 		if err := json.Unmarshal(fr.data, &d); err != nil {
 			return false, malformed(fr, err)
@@ -206,7 +206,8 @@ func (f *follower) fresh(d *v1.Delta) bool {
 // settle forgets the pieces of an answer that is recorded, or given up.
 func (f *follower) settle(e v1.Event) {
 	switch e.Type {
-	case cairn.ModelCompleted{}.EventType(), cairn.ModelFailed{}.EventType(), cairn.ModelRetried{}.EventType():
+	case cairn.ModelCompleted{}.EventType(), cairn.ModelFailed{}.EventType(), cairn.ModelRetried{}.EventType(),
+		cairn.ToolCallCompleted{}.EventType(), cairn.ToolCallFailed{}.EventType(), cairn.ToolCallRetried{}.EventType():
 		for k := range f.said {
 			if k.effect == e.Step {
 				delete(f.said, k)

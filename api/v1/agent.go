@@ -39,10 +39,17 @@ type AgentList struct {
 	Agents []AgentVersion `json:"agents"`
 }
 
+// AgentVersions are the versions of an agent, the newest first.
+type AgentVersions struct {
+	Current  cairn.Digest   `json:"current" doc:"the version that new sessions start with"`
+	Versions []AgentVersion `json:"versions"`
+}
+
 // Applied says what applying a definition did.
 type Applied struct {
 	AgentVersion
-	New bool `json:"new" doc:"false: this version was there already"`
+	New    bool `json:"new" doc:"false: this version was there already"`
+	DryRun bool `json:"dry_run,omitzero" doc:"it was only checked, and not stored"`
 }
 
 // Totals is what a tenant used.

@@ -13,7 +13,7 @@ type Ask struct {
 	Session cairn.SessionID `json:"session_id"`
 	Run     cairn.RunID     `json:"run_id,omitzero"`
 	Effect  cairn.EffectID  `json:"step_id,omitzero"`
-	Kind    cairn.AskKind   `json:"kind" enum:"approval,client_tool,unknown,budget"`
+	Kind    cairn.AskKind   `json:"kind" enum:"approval,client_tool,unknown,budget,question"`
 	Status  cairn.AskStatus `json:"status" enum:"open,approved,approved_edited,rejected,answered,expired,cancelled,superseded"`
 	Tool    string          `json:"tool,omitzero"`
 	// Class says what a repeat of the call would do.
@@ -71,9 +71,12 @@ type Edit struct {
 	Comment string          `json:"comment,omitzero" maxLength:"4000"`
 }
 
-// Answer is the result of a tool that the client executes.
+// Answer answers a question, or is the result of a tool that the client executes.
 type Answer struct {
-	Result  Result `json:"result"`
+	// Text is the answer in words; it stands for a result of one text.
+	Text string `json:"text,omitzero" maxLength:"1000000" doc:"the answer in words; or give result"`
+	// Result is the result of a call; not with Text.
+	Result  Result `json:"result,omitzero" doc:"the result of the call; or give text"`
 	Comment string `json:"comment,omitzero" maxLength:"4000"`
 }
 

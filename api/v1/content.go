@@ -10,9 +10,12 @@ import (
 
 // Bounds of a message.
 const (
-	MaxBody  = 1 << 20 // bytes of a request body
-	MaxParts = 8 << 20 // bytes of a request body that may hold parts
-	maxParts = 256     // parts of one message
+	MaxBody = 1 << 20 // bytes of a request body
+	// MaxAgentBody is bytes of a definition in JSON: its text, and the files of its
+	// skills in base64.
+	MaxAgentBody = 4<<20 + cairn.MaxSkillBytes/3*4
+	MaxParts     = 8 << 20 // bytes of a request body that may hold parts
+	maxParts     = 256     // parts of one message
 )
 
 // Part is a piece of a message that a client sends.

@@ -67,6 +67,7 @@ const (
 	DeltaMessage   = "message.delta"
 	DeltaReasoning = "reasoning.delta"
 	DeltaToolCall  = "tool_call.delta"
+	DeltaOutput    = "output.delta" // what a tool prints while it runs
 	StreamEndName  = "stream.end"
 )
 
@@ -77,14 +78,20 @@ func DeltaName(k cairn.PartKind) string {
 		return DeltaReasoning
 	case cairn.PartToolCall:
 		return DeltaToolCall
+	case cairn.PartOutput:
+		return DeltaOutput
 	default:
 		return DeltaMessage
 	}
 }
 
-// Delta is a piece of an answer that is still being made. It is live only and
-// has no id; the answer that is recorded at the end is an event. Text begins at
-// byte Offset of the text of part Index; a higher Attempt starts anew.
+// Deltas are the names of all that a stream carries of what is being made.
+var Deltas = []string{DeltaMessage, DeltaReasoning, DeltaToolCall, DeltaOutput}
+
+// Delta is a piece of an answer that is still being made, or of what a tool prints
+// while it runs. It is live only and has no id; what is recorded at the end is an
+// event. Text begins at byte Offset of the text of part Index; a higher Attempt
+// starts anew.
 type Delta struct {
 	Session cairn.SessionID `json:"session_id"`
 	Effect  cairn.EffectID  `json:"effect"`

@@ -15,6 +15,8 @@ type CreateSession struct {
 	Once     bool              `json:"once,omitzero" doc:"the session ends with its first run"`
 	Budget   SessionBudget     `json:"budget,omitzero" doc:"tightens the budget of the agent"`
 	Metadata map[string]string `json:"metadata,omitempty" maxProperties:"64"`
+	// Workspace is the tree of files the session begins with.
+	Workspace cairn.Digest `json:"workspace,omitzero" maxLength:"71" doc:"tree of files it begins with: upload one with POST /v1/workspaces; absent: none"`
 }
 
 // SessionBudget tightens the budget of an agent for one session.
@@ -44,8 +46,12 @@ type Session struct {
 	Cost       cairn.Money  `json:"cost" doc:"settled"`
 	Reserved   cairn.Money  `json:"reserved" doc:"held for calls in flight"`
 	LastError  *cairn.Error `json:"last_error,omitempty"`
-	EventsURL  string       `json:"events_url"`
-	StreamURL  string       `json:"stream_url"`
+	// Sandbox is the driver of its commands; "none" means that they are not confined.
+	Sandbox string `json:"sandbox,omitzero" doc:"the driver its commands run in: ns, or none, which confines nothing; absent: it has none to run"`
+	// Workspace is only there when one session is asked for.
+	Workspace cairn.Digest `json:"workspace,omitzero" doc:"the tree of files it began with; absent in lists"`
+	EventsURL string       `json:"events_url"`
+	StreamURL string       `json:"stream_url"`
 }
 
 // SessionFrom shows the list row of a session.
@@ -55,7 +61,7 @@ func SessionFrom(s cairn.Summary) Session {
 		ID: s.Session.ID, Agent: s.Agent, Digest: s.Digest, Status: s.Status, Waiting: s.Waiting,
 		Title: s.Title, Created: s.Created, Updated: s.Updated, LastSeq: s.Events,
 		RunID: s.Run, Runs: s.Runs, ModelCalls: s.ModelCalls, ToolCalls: s.ToolCalls,
-		Usage: s.Usage, Cost: s.Cost, Reserved: s.Reserved, LastError: s.LastError,
+		Usage: s.Usage, Cost: s.Cost, Reserved: s.Reserved, LastError: s.LastError, Sandbox: s.Sandbox,
 		EventsURL: url + "/events", StreamURL: url + "/stream",
 	}
 }
@@ -77,6 +83,28 @@ type PostMessage struct {
 type Control struct {
 	Reason string `json:"reason,omitzero" maxLength:"1000"`
 }
+
+// Move makes a session go on under another definition.
+type Move struct {
+	Agent string `json:"agent" minLength:"1" maxLength:"63" doc:"name of the agent"`
+	// Version is the digest of the definition; empty: the current one of the name.
+	Version cairn.Digest `json:"version,omitzero" maxLength:"71" doc:"digest of the definition; absent: the current one of the name"`
+	Reason  string       `json:"reason,omitzero" maxLength:"1000"`
+}
+
+// Moving says that a move is durable.
+type Moving struct {
+	Accepted
+	Agent  string       `json:"agent"`
+	Digest cairn.Digest `json:"agent_digest" doc:"the version it goes on under"`
+	// From is what the session is pinned to until then.
+	From cairn.Digest `json:"from_digest" doc:"the version it is pinned to until then"`
+	// Effective is when it takes effect.
+	Effective string `json:"effective" enum:"next_model_call" doc:"the calls that are open end under the definition that made them"`
+}
+
+// NextModelCall is when a move takes effect.
+const NextModelCall = "next_model_call"
 
 // Accepted says that an input is durable. The session acts on it when its owner
 // takes it; the event that follows names it.

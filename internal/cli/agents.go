@@ -5,38 +5,67 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cairn-run/cairn"
 	v1 "github.com/cairn-run/cairn/api/v1"
 	"github.com/cairn-run/cairn/internal/config"
-	"github.com/cairn-run/cairn/policy"
-	"github.com/cairn-run/cairn/tool"
-	"github.com/cairn-run/cairn/tool/builtin"
-	toolhttp "github.com/cairn-run/cairn/tool/http"
-	"github.com/cairn-run/cairn/tool/mcp"
 )
 
 func (a *app) agentsCommand() *cobra.Command {
 	var version string
+	show := func(c *cobra.Command, arg string) error {
+		name, at, err := agentArg(arg, version)
+		if err != nil {
+			return err
+		}
+		return a.agent(c.Context(), name, at)
+	}
 	c := &cobra.Command{
-		Use:   "agents [NAME]",
+		Use:   "agents [NAME[@DIGEST]]",
 		Short: "List the registered agents, or show one",
-		Args:  cobra.MaximumNArgs(1),
+		Long: "agents lists the current version of every agent. A version is known by its digest, of which the first\n" +
+			"characters will do where there is only one that begins so: support@3fa21b9c.",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return a.agent(c.Context(), args[0], cairn.Digest(version))
+				return show(c, args[0])
 			}
 			return a.agents(c.Context())
 		},
 	}
-	c.Flags().StringVar(&version, "digest", "", "this version instead of the current one")
+	const digestHelp = "this version instead of the current one"
+	c.Flags().StringVar(&version, "digest", "", digestHelp)
+	one := &cobra.Command{
+		Use:   "show NAME[@DIGEST]",
+		Short: "Show a version of an agent, as YAML",
+		Long: "show prints a version of an agent as YAML: an agent file of the same version, but for skills, of whose files\n" +
+			"it has only the names. --json prints the whole definition.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return show(c, args[0]) },
+	}
+	one.Flags().StringVar(&version, "digest", "", digestHelp)
+	c.AddCommand(one, a.historyCommand(), a.agentsDiffCommand())
 	return c
+}
+
+// agentArg takes NAME@DIGEST apart. The flag --digest means the same.
+func agentArg(arg, flag string) (name, at string, err error) {
+	name, at, ok := strings.Cut(arg, "@")
+	if name == "" || ok && at == "" {
+		return "", "", usage(fmt.Errorf("%q: write NAME, or NAME@DIGEST for a version", arg))
+	}
+	if flag != "" {
+		if at != "" && at != flag {
+			return "", "", usage(errors.New("the version is given twice: after the @ and with --digest"))
+		}
+		at = flag
+	}
+	return name, at, nil
 }
 
 func (a *app) agents(ctx context.Context) error {
@@ -70,152 +99,72 @@ func (a *app) agents(ctx context.Context) error {
 	return nil
 }
 
-func (a *app) agent(ctx context.Context, name string, version cairn.Digest) error {
+func (a *app) agent(ctx context.Context, name, at string) error {
 	if a.fresh() {
-		return cairn.Errorf(cairn.CodeNotFound, "there is no agent %q", name)
+		return noAgent(name)
 	}
 	return a.with(ctx, func(ctx context.Context, l *link) error {
-		v, err := l.Agent(ctx, name, version)
+		v, err := l.version(ctx, name, at)
 		if err != nil {
 			return err
 		}
-		return a.print(v, func(w io.Writer) {
-			fmt.Fprintf(w, "%s %s, %s, since %s\n", a.out.bold(word(v.Name)), a.out.dim(word(v.Digest)), oneLine(v.Model, 60), v.Created.In(a.Location).Format("2006-01-02 15:04:05"))
-			if v.Description != "" {
-				fmt.Fprintln(w, oneLine(v.Description, 400))
-			}
-			fmt.Fprintln(w, indentJSON(v.Definition, ""))
-		})
-	})
-}
-
-func (a *app) applyCommand() *cobra.Command {
-	var dry bool
-	c := &cobra.Command{
-		Use:   "apply FILE|DIR...",
-		Short: "Check agent files and make them the current versions",
-		Long: "apply reads agent files (of a directory: every .md, .yaml, .yml and .json in it that has the fields of an\n" +
-			"agent), checks all of them, and registers them only if all are right. --check reaches no model and no server:\n" +
-			"that the model is known, and that a tool of an MCP server exists, is not looked at.",
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.apply(c.Context(), args, dry) },
-	}
-	c.Flags().BoolVar(&dry, "check", false, "only check, register nothing")
-	return c
-}
-
-func (a *app) apply(ctx context.Context, paths []string, dry bool) error {
-	var files []*config.File
-	var names []string
-	var problems []error
-	tools := mcp.New(mcp.Options{Log: a.quietLogger()})
-	defer func() { _ = tools.Close() }() // it has no connection: nothing is called
-	catalog := tool.New(tool.Options{HTTP: toolhttp.New(), MCP: tools, Builtin: builtin.Tools(), Log: a.quietLogger()})
-	for _, path := range paths {
-		found, err := agentFiles(path)
+		if a.json {
+			return a.printJSON(v)
+		}
+		sections, err := config.Readable(v.Definition)
 		if err != nil {
-			return err
+			return fmt.Errorf("the definition of %s cannot be read: %w", word(v.Name), err)
 		}
-		for _, name := range found {
-			f, err := readAgent(name)
-			if err == nil {
-				err = f.Locate(catalog.Validate(f.Agent))
-			}
-			if err != nil {
-				problems = append(problems, err)
-				continue
-			}
-			files, names = append(files, f), append(names, name)
-		}
-	}
-	if len(problems) > 0 {
-		return usage(errors.Join(problems...))
-	}
-	if len(files) == 0 {
-		return usage(fmt.Errorf("no agent files in %s", strings.Join(paths, ", ")))
-	}
-	if dry {
-		for i, f := range files {
-			if err := a.printApplied(names[i], v1.Applied{AgentVersion: v1.AgentVersion{Name: f.Agent.Name, Digest: f.Agent.Digest(), Model: f.Agent.Model, Description: f.Agent.Description}}, "right"); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for i, f := range files {
-		if err := a.keepScripts(names[i], f.Agent, nil); err != nil {
-			return err
-		}
-	}
-	return a.with(ctx, func(ctx context.Context, l *link) error {
-		for i, f := range files {
-			v, err := l.apply(ctx, f)
-			if err != nil {
-				return err
-			}
-			word := "unchanged"
-			if v.New {
-				word = "new version"
-			}
-			if err := a.printApplied(names[i], v, word); err != nil {
-				return err
-			}
+		a.note("%s %s, %s, since %s", word(v.Name), word(v.Digest), oneLine(v.Model, 60), v.Created.In(a.Location).Format("2006-01-02 15:04:05"))
+		for _, s := range sections {
+			fmt.Fprint(a.Stdout, clean(s.Text))
 		}
 		return nil
 	})
 }
 
-func (a *app) printApplied(file string, v v1.Applied, word string) error {
-	return a.print(v, func(w io.Writer) {
-		fmt.Fprintf(w, "%s %s: %s %s\n", v.Name, a.out.dim(digest(v.Digest)), word, a.out.dim("("+file+")"))
-	})
+func noAgent(name string) error {
+	return cairn.Errorf(cairn.CodeNotFound, "there is no agent %q: cairn agents lists those that are registered", name)
 }
 
-// readAgent reads an agent file and checks what can be checked without a node.
-func readAgent(path string) (*config.File, error) {
-	f, err := config.ReadAgent(path)
-	if err != nil {
-		return nil, err
+// printDiff prints the lines of a unified difference, those that came and went in
+// their colours. What a terminal would not show is written as an escape, because a
+// person decides by what stands here.
+func (a *app) printDiff(w io.Writer, indent, text string) {
+	for line := range strings.Lines(text) {
+		line = shown(strings.TrimRight(line, "\n"))
+		switch {
+		case strings.HasPrefix(line, "+"):
+			line = a.out.green(line)
+		case strings.HasPrefix(line, "-"):
+			line = a.out.red(line)
+		case strings.HasPrefix(line, "@@"):
+			line = a.out.dim(line)
+		}
+		fmt.Fprintln(w, strings.TrimRight(indent+line, " "))
 	}
-	if _, err := policy.Compile(f.Agent.Policy); err != nil {
-		return nil, f.Locate(err)
-	}
-	return f, nil
 }
 
-// agentFiles are the agent files a path stands for. In a directory, other
-// Markdown, YAML and JSON may lie beside them: a file counts when its front
-// matter or its fields have a model.
-func agentFiles(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
-	var found []string
-	for _, e := range entries {
-		name := filepath.Join(path, e.Name())
-		switch strings.ToLower(filepath.Ext(name)) {
-		case ".md", ".markdown", ".yaml", ".yml", ".json":
+// shown writes every character that is not to be seen as an escape.
+func shown(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\t' || unicode.IsPrint(r) && r != utf8.RuneError:
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
 		default:
-			continue
-		}
-		if e.Type()&fs.ModeType != 0 {
-			continue
-		}
-		ok, err := config.IsAgent(name)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			found = append(found, name)
+			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
-	return found, nil
+	return b.String()
+}
+
+// printChanges prints field by field how two versions differ.
+func (a *app) printChanges(w io.Writer, indent string, changes []config.Change) {
+	for _, c := range changes {
+		fmt.Fprintln(w, indent+a.out.bold(oneLine(c.Field, 200)))
+		a.printDiff(w, indent+"  ", c.Diff)
+	}
 }

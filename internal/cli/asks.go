@@ -95,6 +95,8 @@ func (a *app) answers(ask cairn.Ask, s style) []string {
 		return []string{a.command("approve %s", id), a.command("reject %s --reason TEXT", id)}
 	case cairn.AskClientTool:
 		return []string{a.command("answer %s RESULT", id)}
+	case cairn.AskQuestion:
+		return []string{a.command("answer %s TEXT", id), a.command("reject %s", id) + s.dim("    # it gets no answer")}
 	case cairn.AskUnknown:
 		return pair("yes, it took place", "no, it did not")
 	case cairn.AskBudget:
@@ -168,10 +170,12 @@ func (a *app) rejectCommand() *cobra.Command {
 func (a *app) answerCommand() *cobra.Command {
 	var failed bool
 	c := &cobra.Command{
-		Use:   "answer ASK|SESSION RESULT",
-		Short: "Give the result of a call that is the client's to make",
-		Long:  "answer gives the result of a client tool: text, JSON, or @FILE.",
-		Args:  cobra.ExactArgs(2),
+		Use:   "answer ASK|SESSION TEXT|RESULT",
+		Short: "Answer what an agent asks, or give the result of a call that is the client's to make",
+		Long: "answer answers a question of an agent, in words, or gives the result of a client tool: text, JSON, or @FILE.\n" +
+			"Of a session that asks one thing its id will do.",
+		Example: "  cairn answer ask_… \"Use the staging database.\"\n  cairn answer last @result.json",
+		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			text, err := fileOrText(args[1])
 			if err != nil {
@@ -245,6 +249,9 @@ func (a *app) misfit(ctx context.Context, l *link, id cairn.AskID, ans answer, e
 	client := ask.Kind == cairn.AskClientTool
 	switch ans.verb {
 	case cairn.VerbApprove, cairn.VerbEdit:
+		if ask.Kind == cairn.AskQuestion {
+			return cairn.Errorf(cairn.CodeInvalid, "%s is a question: answer it with %s", id, a.command("answer %s TEXT", id))
+		}
 		if client {
 			return cairn.Errorf(cairn.CodeInvalid, "%s is not approved: the call is yours to make, give its result with %s", id, a.command("answer %s RESULT", id))
 		}
@@ -252,7 +259,7 @@ func (a *app) misfit(ctx context.Context, l *link, id cairn.AskID, ans answer, e
 			return cairn.Errorf(cairn.CodeInvalid, "%s has nothing to edit: use %s without --edit", id, a.command("approve %s", id))
 		}
 	case cairn.VerbAnswer:
-		if !client && ask.Kind != cairn.AskUnknown {
+		if !client && ask.Kind != cairn.AskUnknown && ask.Kind != cairn.AskQuestion {
 			return cairn.Errorf(cairn.CodeInvalid, "%s takes no result: use %s or %s", id, a.command("approve %s", id), a.command("reject %s", id))
 		}
 	case cairn.VerbReject: // every kind takes it
@@ -301,7 +308,11 @@ func (a *app) decide(ctx context.Context, l *link, id cairn.AskID, ans answer) (
 	case cairn.VerbEdit:
 		ask, err = l.Edit(ctx, id, v1.Edit{Args: ans.args, Digest: ans.digest, Comment: ans.comment}, key)
 	case cairn.VerbAnswer:
-		ask, err = l.Answer(ctx, id, v1.Answer{Result: *ans.result, Comment: ans.comment}, key)
+		body := v1.Answer{Text: ans.text, Comment: ans.comment}
+		if ans.result != nil {
+			body.Result = *ans.result
+		}
+		ask, err = l.Answer(ctx, id, body, key)
 	default:
 		return ask, fmt.Errorf("no such answer: %q", ans.verb)
 	}

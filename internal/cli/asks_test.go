@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -22,6 +23,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{cairn.Ask{Kind: cairn.AskApproval}, []string{"cairn approve ask_1", "cairn reject ask_1 --reason TEXT"}},
 		{cairn.Ask{Kind: cairn.AskClientTool}, []string{"cairn answer ask_1 RESULT"}},
+		{cairn.Ask{Kind: cairn.AskQuestion}, []string{"cairn answer ask_1 TEXT", "cairn reject ask_1    # it gets no answer"}},
 		{cairn.Ask{Kind: cairn.AskUnknown}, []string{
 			"cairn approve ask_1   # yes, it took place",
 			"cairn reject ask_1    # no, it did not",
@@ -74,6 +76,67 @@ func TestMessage(t *testing.T) {
 	} {
 		if got := message(c.err); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+// TestQuestion: what an agent asks is shown in full and safely, and a line answers
+// it: the number of an option, or any words.
+func TestQuestion(t *testing.T) {
+	t.Parallel()
+	ask := cairn.Ask{ID: "ask_1", Kind: cairn.AskQuestion, Tool: "ask_person", Args: json.RawMessage(
+		`{"question":"Which\u001b[2J one?\nNow.","options":["red","7",{"label":"blue"}],"context":"It matters."}`)}
+	want := []string{"", "The agent asks:  ask_1", "  Which[2J one?", "  Now.", "   1 red", "   2 7", `   3 {"label":"blue"}`, "  It matters."}
+	if d := cmp.Diff(want, newPrompt(ask).shown(style{}, time.UTC)); d != "" {
+		t.Error(d)
+	}
+	for line, want := range map[string]string{"1": "red", "3": `{"label":"blue"}`, "7": "7", "4": "4", "green": "green"} {
+		p := newPrompt(ask)
+		if got := p.question(style{}); got != "1 to 3, or your own words (q: later) > " {
+			t.Fatal(got)
+		}
+		a, err := p.typed(line)
+		if err != nil || a.verb != cairn.VerbAnswer || a.text != want {
+			t.Errorf("%q: %+v, %v", line, a, err)
+		}
+	}
+	p := newPrompt(cairn.Ask{Kind: cairn.AskQuestion, Args: json.RawMessage(`{"question":"Why?"}`)})
+	if got := p.question(style{}); got != "your answer (q: later) > " {
+		t.Error(got)
+	}
+	if a, err := p.typed(""); err != nil || a.verb != "" || a.quit {
+		t.Errorf("an empty line: %+v, %v", a, err)
+	}
+	if a, err := p.typed("q"); err != nil || !a.quit {
+		t.Errorf("q: %+v, %v", a, err)
+	}
+}
+
+func TestGist(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ tool, args, want string }{
+		{"bash", `{"command":"ls -la"}`, "ls -la"},
+		{"bash", `{"command":"cd x\nmake\n"}`, "cd x … (2 lines)"},
+		{"bash", `{"stop":"bg_1"}`, "stop bg_1"},
+		{"python", `{"code":"print(1)"}`, "print(1)"},
+		{"read", `{"path":"a\u001b[2Jb","offset":3}`, "a[2Jb"},
+		{"search", `{"pattern":"TODO","path":"src"}`, "TODO src"},
+		{"http", `{"url":"https://example.com"}`, "GET https://example.com"},
+		{"refund", `{"amount": 70}`, `{"amount":70}`},
+		{"bash", `{"command":7}`, `{"command":7}`},
+		{"list", `{}`, ""},
+		{"list", `not json`, "not json"},
+	} {
+		if got := gist(c.tool, json.RawMessage(c.args)); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.tool, c.args, got, c.want)
+		}
+	}
+	for structured, want := range map[string]string{
+		`{"exit_code":0}`: "", `{"exit_code":2}`: "exit 2", `{"status":404}`: "status 404", `{"timed_out":true,"exit_code":137}`: "timed out",
+		`{"status":"lost"}`: "", `[]`: "", ``: "", `{"status":7}`: "",
+	} {
+		if got := verdict(&cairn.ToolResult{Structured: json.RawMessage(structured)}); got != want {
+			t.Errorf("%s: %q, want %q", structured, got, want)
 		}
 	}
 }

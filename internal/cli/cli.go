@@ -35,6 +35,9 @@ type app struct {
 	wrap func(provider string, d model.Driver) model.Driver
 	// providers is a file of model providers instead of the one in the data directory.
 	providers string
+	// sandbox is the driver of the commands of a node that this command opens; empty:
+	// its default.
+	sandbox string
 }
 
 const providersHelp = "file of model providers (default providers.yaml in the data directory, if there is one)"
@@ -49,6 +52,9 @@ func Run(ctx context.Context, env Env) int {
 	}
 	if env.Terminal.Width == nil {
 		env.Terminal.Width = func() int { return 80 }
+	}
+	if env.Terminal.Height == nil {
+		env.Terminal.Height = func() int { return 24 }
 	}
 	a := &app{Env: env}
 	root := a.root()
@@ -172,7 +178,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "print JSON; streams print one object a line")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also $NO_COLOR)")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what the runtime does to stderr")
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true // ours says more
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run agents:"},
 		&cobra.Group{ID: "look", Title: "Look at sessions:"},
@@ -181,15 +187,19 @@ func (a *app) root() *cobra.Command {
 	)
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {a.runCommand(), a.attachCommand(), a.agentsCommand(), a.applyCommand()},
-		"look": {a.psCommand(), a.showCommand(), a.logsCommand(), a.asksCommand(), a.usageCommand()},
+		"look": {a.psCommand(), a.showCommand(), a.logsCommand(), a.asksCommand(), a.usageCommand(), a.filesCommand(), a.diffCommand(), a.exportCommand(), a.sessionsCommand()},
 		"act":  {a.sendCommand(), a.approveCommand(), a.rejectCommand(), a.answerCommand(), a.controlCommand(cairn.ControlPause), a.controlCommand(cairn.ControlResume), a.controlCommand(cairn.ControlCancel)},
-		"node": {a.serveCommand(), a.modelsCommand(), a.keysCommand(), a.doctorCommand(), a.versionCommand()},
+		"node": {a.serveCommand(), a.modelsCommand(), a.keysCommand(), a.doctorCommand(), a.versionCommand(), a.completionCommand(), a.manCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = group
 			root.AddCommand(c)
 		}
 	}
+	root.SetHelpCommandGroupID("node")
+	refuseUnknown(root)
+	addExamples(root)
+	a.complete(root)
 	return root
 }
 

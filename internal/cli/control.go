@@ -30,6 +30,7 @@ func (a *app) sendCommand() *cobra.Command {
 	c.Flags().BoolVar(&interrupt, "interrupt", false, "stop the running calls first; else the message joins after them")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "then show the session, as attach does")
 	c.Flags().StringVar(&a.providers, "providers", "", "with --follow: "+providersHelp)
+	a.sandboxFlag(c.Flags())
 	c.Flags().BoolVar(&wait, "wait", false, "with --follow: stay while an ask is open")
 	c.Flags().StringArrayVar(&attach, "attach", nil, attachHelp)
 	return c

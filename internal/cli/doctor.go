@@ -24,8 +24,8 @@ import (
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the data directory, the store and the server",
-		Long:  "doctor looks at the data directory, its file system and free space, the flush of its disk, who holds it,\nwhether a server answers, the integrity of the store, the registered agents, and which model providers can be\nreached from here. It changes nothing that is recorded.",
+		Short: "Check the data directory, the store, the server and the sandbox",
+		Long:  "doctor looks at the data directory, its file system and free space, the flush of its disk, who holds it,\nwhether a server answers, the integrity of the store, the registered agents, which model providers can be reached\nfrom here, and what the sandbox of commands can do on this machine: each of its limits by whom it is held. It changes\nnothing that is recorded.",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return a.doctor(c.Context()) },
 	}
@@ -78,8 +78,12 @@ func (a *app) doctor(ctx context.Context) error {
 	} else {
 		add(dir)
 	}
+	var box *sandboxReport
 	if a.server == "" { // another machine has its own
 		add(a.checkModels(ctx))
+		var of []finding
+		of, box = a.checkSandbox(ctx)
+		add(of...)
 	}
 	server, c := a.checkServer(ctx)
 	add(server)
@@ -99,10 +103,11 @@ func (a *app) doctor(ctx context.Context) error {
 	}
 	bad := slices.ContainsFunc(found, func(f finding) bool { return f.Health == broken })
 	err := a.print(struct {
-		Healthy  bool      `json:"healthy"`
-		Data     string    `json:"data"`
-		Findings []finding `json:"findings"`
-	}{!bad, a.data, found}, func(w io.Writer) {
+		Healthy  bool           `json:"healthy"`
+		Data     string         `json:"data"`
+		Findings []finding      `json:"findings"`
+		Sandbox  *sandboxReport `json:"sandbox,omitempty"`
+	}{!bad, a.data, found, box}, func(w io.Writer) {
 		for _, f := range found {
 			mark := a.out.green("ok     ")
 			switch f.Health {

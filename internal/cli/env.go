@@ -11,6 +11,7 @@ import (
 	"github.com/cairn-run/cairn/client"
 	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/model"
+	"github.com/cairn-run/cairn/sandbox"
 )
 
 // Env is the outside of the process.
@@ -34,15 +35,18 @@ type Env struct {
 	// Grace is how long after an interrupt a second one still cancels; default 1.5s.
 	Grace time.Duration
 	// Open opens the node of a data directory in this process.
-	Open    func(context.Context, NodeOptions) (Node, error)
+	Open func(context.Context, NodeOptions) (Node, error)
+	// Sandbox opens the driver of commands, for doctor; nil: it cannot be looked at. The
+	// directory is an empty one that is removed afterwards.
+	Sandbox func(dir string) (sandbox.Driver, error)
 	Version string
 }
 
 // Terminal says what of the standard streams is a terminal.
 type Terminal struct {
 	In, Out, Err bool
-	// Width is the number of columns; nil: 80.
-	Width func() int
+	// Width is the number of columns, Height that of lines; nil: 80 and 24.
+	Width, Height func() int
 }
 
 // NodeOptions say how a node is opened.
@@ -58,6 +62,9 @@ type NodeOptions struct {
 	Version   string
 	// Paused opens the store and the API and performs nothing.
 	Paused bool
+	// Sandbox is the driver of the agents' commands, "ns" or "none"; empty: the
+	// default of this machine.
+	Sandbox string
 	// Wrap is put around every model driver; nil: nothing is.
 	Wrap func(provider string, d model.Driver) model.Driver
 }

@@ -22,6 +22,7 @@ const (
 	ExitDetached    = 5  // the session goes on, or stays as it is, without this command
 	ExitConflict    = 6  // it was decided or changed before
 	ExitUnhealthy   = 7  // doctor found something wrong
+	ExitChanges     = 8  // apply --dry-run --detailed-exitcode: something would change
 	ExitNotFound    = 66 // no such session, ask, agent or file
 	ExitUnavailable = 69 // the server cannot be reached
 	ExitInternal    = 70 // a defect of Cairn
@@ -48,6 +49,7 @@ func ExitCodes() []struct {
 		{ExitDetached, "detached: the session goes on, or stays as it is, without this command"},
 		{ExitConflict, "conflict: it was decided or changed before, or the session is over"},
 		{ExitUnhealthy, "doctor found something wrong"},
+		{ExitChanges, "apply --dry-run --detailed-exitcode: something would change"},
 		{ExitNotFound, "no such session, ask, agent or file"},
 		{ExitUnavailable, "the server cannot be reached"},
 		{ExitInternal, "a defect of Cairn"},

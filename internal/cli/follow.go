@@ -24,6 +24,8 @@ type follower struct {
 	link   *link
 	v      *view
 	trace  trace
+	story  story
+	board  board
 	screen *screen
 	// wait stays while an ask is open and nobody here can answer it.
 	wait bool
@@ -77,8 +79,11 @@ func (a *app) newFollower(l *link, id cairn.SessionID, wait, quiet bool) *follow
 	f := &follower{
 		app: a, link: l, v: newView(id), wait: wait, quiet: quiet, skipped: map[cairn.AskID]bool{}, answered: map[cairn.AskID]bool{},
 		trace:  trace{style: a.err, loc: a.Location, most: 200, blocks: a.Terminal.Err},
-		screen: &screen{w: a.Stderr, live: a.Terminal.Err && !a.json && !quiet, width: a.Terminal.Width},
+		screen: &screen{w: a.Stderr, live: a.err.color && !quiet, width: a.Terminal.Width},
 	}
+	g := glyphsOf(a.Getenv)
+	f.story = story{style: a.err, glyphs: g, loc: a.Location, prompts: f.interactive()}
+	f.board = board{style: a.err, glyphs: g}
 	return f
 }
 
@@ -117,17 +122,17 @@ func (f *follower) follow(ctx context.Context) error {
 	if f.interactive() && f.lines == nil {
 		f.lines = readLines(f.app.Stdin)
 	}
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(spinPause)
 	defer tick.Stop()
 	if !f.screen.live {
 		tick.Stop()
 	}
-	defer f.screen.status("")
+	defer f.screen.show(nil)
 	var failed <-chan error
 	if n, ok := f.link.node.(Failing); ok {
 		failed = n.Failed()
 	}
-	var drawn time.Time
+	f.screen.show(f.below())
 	for {
 		select {
 		case got := <-items:
@@ -156,16 +161,20 @@ func (f *follower) follow(ctx context.Context) error {
 			}
 		case err := <-failed:
 			return &exit{ExitTemporary, fmt.Errorf("the store gave up: %w", err)}
-		case <-tick.C:
-			drawn = time.Time{}
+		case <-tick.C: // pieces of answers come faster than anybody reads
+			f.screen.show(f.below())
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if f.screen.live && f.put == nil && time.Since(drawn) >= barPause {
-			drawn = time.Now()
-			f.screen.status(statusBar(f.v, f.app.Now(), f.screen.width(), f.app.err))
-		}
 	}
+}
+
+// below is what stands below the lines now.
+func (f *follower) below() []string {
+	if !f.screen.live || f.put != nil {
+		return nil
+	}
+	return f.board.lines(f.v, f.app.Now(), f.screen.width(), f.app.Terminal.Height())
 }
 
 // look asks how far the session has come.
@@ -190,7 +199,7 @@ func (f *follower) session(ctx context.Context) (v1.Session, error) {
 // take shows one thing of the stream and says whether there is no more to show.
 func (f *follower) take(ctx context.Context, item v1.StreamItem) (bool, error) {
 	if item.Delta != nil {
-		f.v.delta(*item.Delta)
+		f.v.delta(*item.Delta, f.app.Now())
 		return false, nil
 	}
 	if item.Event == nil {
@@ -201,8 +210,9 @@ func (f *follower) take(ctx context.Context, item v1.StreamItem) (bool, error) {
 	}
 	f.restless, f.rest = false, nil
 	if f.put != nil && !f.open(f.put.ask.ID) {
-		f.screen.lines("", "answered elsewhere")
 		f.put = nil
+		f.screen.leave()
+		f.screen.lines(f.app.err.dim("  answered elsewhere"))
 	}
 	if f.v.seq < f.target {
 		return false, nil
@@ -225,8 +235,9 @@ func (f *follower) show(wire *v1.Event) error {
 		if err := f.app.printJSON(wire); err != nil {
 			return err
 		}
+	case f.screen.live:
+		f.screen.replace(f.story.lines(f.v, e, f.screen.width()), f.below())
 	case !f.quiet:
-		f.screen.fresh(statusBar(f.v, f.app.Now(), f.screen.width(), f.app.err))
 		f.screen.lines(f.trace.lines(f.v, e)...)
 	}
 	switch d := e.Data.(type) {
@@ -309,7 +320,7 @@ func (f *follower) typed(ctx context.Context, line string, ok bool) error {
 		f.lines = nil
 		if f.put != nil {
 			f.skipped[f.put.ask.ID], f.put = true, nil
-			f.screen.lines("")
+			f.screen.leave()
 			return f.leaveIfSettled(ctx)
 		}
 		return nil
@@ -317,6 +328,7 @@ func (f *follower) typed(ctx context.Context, line string, ok bool) error {
 	if f.put == nil {
 		return nil
 	}
+	f.screen.answered()
 	answer, err := f.put.typed(line)
 	switch {
 	case err != nil:
@@ -377,7 +389,7 @@ func (f *follower) signal(ctx context.Context, s os.Signal) error {
 		return errLeft
 	}
 	if f.put != nil {
-		f.screen.lines("")
+		f.screen.leave()
 		f.put = nil
 	}
 	switch {

@@ -37,6 +37,7 @@ type workshop struct {
 	t    *testing.T
 	dir  string
 	data string
+	vars map[string]string // of the environment, besides
 }
 
 func newWorkshop(t *testing.T, files map[string]string) *workshop {
@@ -56,7 +57,10 @@ func newWorkshop(t *testing.T, files map[string]string) *workshop {
 }
 
 func (w *workshop) getenv(name string) string {
-	return map[string]string{"CAIRN_DATA": w.data}[name]
+	if name == "CAIRN_DATA" {
+		return w.data
+	}
+	return w.vars[name]
 }
 
 // env is the outside of a command in this process.
@@ -234,6 +238,38 @@ func TestPerson(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestQuestion answers what an agent asks, where it is asked.
+func TestQuestion(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, map[string]string{
+		"asks.md":   "---\nname: asks\nmodel: script/asks\ntools: [{builtin: [ask_person]}]\n---\n",
+		"asks.yaml": "replies:\n  - calls: [{ tool: ask_person, args: { question: Which?, options: [staging, production] } }]\n  - text: You said {{result.ask_person}}.\n",
+	})
+	s := w.start(true, "run", w.file("asks.md"), "--input", "hi", "--sandbox", "none")
+	s.typed(t, "1 to 2, or your own words", "2")
+	s.ends(t, 0)
+	if got := s.stderr.String(); !strings.Contains(got, "You said production.") || !strings.Contains(got, "answered by user:local") {
+		t.Errorf("the answer did not arrive:\n%s", got)
+	}
+}
+
+// TestPlainTerminal: a terminal on which nothing is to be coloured gets lines, and
+// nothing is drawn anew.
+func TestPlainTerminal(t *testing.T) {
+	t.Parallel()
+	for name, value := range map[string]string{"NO_COLOR": "1", "TERM": "dumb"} {
+		w := newWorkshop(t, desk)
+		w.vars = map[string]string{name: value}
+		s := w.start(true, "run", w.file("desk.md"), "--input", "hi")
+		s.typed(t, "leave it open", "n")
+		s.typed(t, "reason", "")
+		s.ends(t, 0)
+		if got := s.stderr.String(); strings.ContainsAny(got, "\x1b\r") || !strings.Contains(got, "model   script/desk asked, step 1") {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

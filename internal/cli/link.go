@@ -93,7 +93,7 @@ func (a *app) local(ctx context.Context, n need) (*link, error) {
 	node, err := a.Open(ctx, NodeOptions{
 		Dir: a.data, Logger: a.quietLogger(), Scripts: a.scriptFolders(), Providers: a.providers, Version: a.Version,
 		// Who performs nothing is not to be found: another command would wait for it.
-		Socket: n == needRun, Paused: n == needStore, Wrap: a.wrap,
+		Socket: n == needRun, Paused: n == needStore, Wrap: a.wrap, Sandbox: a.sandbox,
 	})
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 
 // modelsFlags are the flags of models.
 type modelsFlags struct {
-	all, prices bool
+	all, prices, circuits bool
 }
 
 func (a *app) modelsCommand() *cobra.Command {
@@ -37,11 +37,15 @@ func (a *app) modelsCommand() *cobra.Command {
 			if len(args) == 1 {
 				name = args[0]
 			}
+			if f.circuits {
+				return a.circuits(c.Context(), name)
+			}
 			return a.models(c.Context(), name, f)
 		},
 	}
 	c.Flags().BoolVar(&f.all, "all", false, "all models of every provider, not the first few")
 	c.Flags().BoolVar(&f.prices, "prices", false, "all prices of each model: dates, service tiers, hours, long prompts")
+	c.Flags().BoolVar(&f.circuits, "circuits", false, "instead, which models failed lately in the process that runs, and which are not called for a while")
 	c.Flags().StringVar(&a.providers, "providers", "", providersHelp)
 	return c
 }

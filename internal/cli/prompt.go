@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ const (
 	modeEdit              // other arguments are being typed
 	modeReason            // a reason for a refusal is being typed
 	modeResult            // the result of a client's tool is being typed
+	modeAnswer            // the answer to a question is being typed
 )
 
 // answer is what the person said.
@@ -33,6 +36,7 @@ type answer struct {
 	verb    cairn.AskVerb // empty: not done yet
 	args    json.RawMessage
 	result  *v1.Result
+	text    string // answer in words
 	comment string
 	digest  cairn.Digest
 }
@@ -44,6 +48,9 @@ func newPrompt(a cairn.Ask) *prompt { return &prompt{ask: a} }
 func (p *prompt) shown(s style, loc *time.Location) []string {
 	a := p.ask
 	lines := []string{"", s.yellow(s.bold(askTitle(a))) + s.dim("  "+word(a.ID))}
+	if a.Kind == cairn.AskQuestion {
+		return append(lines, questionLines(a, s, loc)...)
+	}
 	if a.Tool != "" {
 		class := ""
 		if a.Class != "" {
@@ -72,11 +79,33 @@ func (p *prompt) shown(s style, loc *time.Location) []string {
 	return lines
 }
 
+// questionLines are the agent's own words, all of them.
+func questionLines(a cairn.Ask, s style, loc *time.Location) (lines []string) {
+	q := questionOf(a.Args)
+	for _, l := range wrapped(cut(strings.TrimSpace(clean(q.Text)), maxShown), 96) {
+		lines = append(lines, "  "+s.bold(l))
+	}
+	for i, o := range q.Options {
+		lines = append(lines, fmt.Sprintf("  %s %s", s.cyan(fmt.Sprintf("%2d", i+1)), o))
+	}
+	if q.Context != "" {
+		for _, l := range wrapped(cut(strings.TrimSpace(clean(q.Context)), maxShown), 96) {
+			lines = append(lines, s.dim("  "+l))
+		}
+	}
+	if !a.Expires.IsZero() {
+		lines = append(lines, s.dim("  open until "+a.Expires.In(loc).Format("2006-01-02 15:04:05")+", then: "+onExpiry(a)))
+	}
+	return lines
+}
+
 // onExpiry says what happens when nobody answers.
 func onExpiry(a cairn.Ask) string {
 	switch {
 	case a.Kind == cairn.AskClientTool:
 		return "the call fails"
+	case a.Kind == cairn.AskQuestion:
+		return "the agent is told that nobody answered"
 	case a.OnExpire == "":
 		return "reject"
 	}
@@ -93,6 +122,8 @@ func askTitle(a cairn.Ask) string {
 		return "Nobody knows whether this call took place. Did it?"
 	case cairn.AskBudget:
 		return "The budget is spent. May more be spent?"
+	case cairn.AskQuestion:
+		return "The agent asks:"
 	}
 	return "An answer is needed"
 }
@@ -106,17 +137,40 @@ func (p *prompt) question(s style) string {
 		return "reason (empty: none) > "
 	case modeResult:
 		return "result, JSON or text (q: later) > "
+	case modeAnswer:
+		return p.answerQuestion()
 	}
 	switch p.ask.Kind {
 	case cairn.AskApproval:
 		return s.bold("[y]es  [n]o  [e]dit  [q]uit, leave it open") + " > "
 	case cairn.AskUnknown:
 		return s.bold("[y]es, it took place  [n]o, it did not  [q]uit, leave it open") + " > "
+	case cairn.AskQuestion:
+		p.mode = modeAnswer
+		return p.answerQuestion()
 	case cairn.AskClientTool:
 		p.mode = modeResult
 		return "result, JSON or text (q: later) > "
 	}
 	return s.bold("[y]es  [n]o  [q]uit, leave it open") + " > "
+}
+
+// answerQuestion is what stands before the cursor when a question is answered.
+func (p *prompt) answerQuestion() string {
+	if n := len(questionOf(p.ask.Args).Options); n > 0 {
+		return fmt.Sprintf("1 to %d, or your own words (q: later) > ", n)
+	}
+	return "your answer (q: later) > "
+}
+
+// chosen is the answer that a line stands for: the number of an option, or the
+// words themselves.
+func (p *prompt) chosen(line string) string {
+	options := questionOf(p.ask.Args).Options
+	if n, err := strconv.Atoi(line); err == nil && n >= 1 && n <= len(options) && !slices.Contains(options, line) {
+		return options[n-1]
+	}
+	return line
 }
 
 // typed takes a line. An error says what was expected; the question is put again.
@@ -133,6 +187,13 @@ func (p *prompt) typed(line string) (answer, error) {
 			return a, nil
 		}
 		a.verb, a.result = cairn.VerbAnswer, resultOf(line)
+		return a, nil
+	case modeAnswer:
+		if line == "q" || line == "" {
+			a.quit = line == "q"
+			return a, nil
+		}
+		a.verb, a.text = cairn.VerbAnswer, p.chosen(line)
 		return a, nil
 	case modeEdit:
 		if line == "" {

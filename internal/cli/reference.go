@@ -31,7 +31,7 @@ func Reference() string {
 }
 
 func writeCommand(b *strings.Builder, c *cobra.Command) {
-	fmt.Fprintf(b, "#### `cairn %s`\n\n", c.Use)
+	fmt.Fprintf(b, "#### `%s`\n\n", c.Parent().CommandPath()+" "+c.Use)
 	text := c.Short + "."
 	if c.Long != "" {
 		text = c.Long
@@ -42,6 +42,9 @@ func writeCommand(b *strings.Builder, c *cobra.Command) {
 	}
 	if flags := strings.TrimRight(c.LocalNonPersistentFlags().FlagUsages(), "\n"); flags != "" {
 		b.WriteString("```\n" + flags + "\n```\n\n")
+	}
+	for _, sub := range visibleCommands(c) {
+		writeCommand(b, sub)
 	}
 }
 

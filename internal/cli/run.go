@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,13 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
+	model                string
 	input, title, budget string
 	record               string
 	once, wait, detach   bool
 	quiet                bool
+	workspace            string
+	limit                cairn.Bytes
 	scripts, attach      []string
 	metadata             map[string]string
 }
@@ -38,11 +42,14 @@ func (a *app) runCommand() *cobra.Command {
 			"cairn attach or cairn serve carries it on. On a terminal, what the session asks is put to you;\n" +
 			"elsewhere run ends with code 3 when an answer is needed, and the session stays.\n\n" +
 			"An interrupt (Ctrl-C) leaves and the session stays; a second one at once cancels it.\n\n" +
+			"--workspace DIR gives the session a copy of a directory as /workspace, .git and all; nothing in DIR itself is\n" +
+			"changed. cairn diff shows what the agent did, and cairn diff last --patch | git apply takes it home.\n\n" +
 			"--record FILE.yaml writes down what the models say, as a script model: the same agent with\n" +
 			"model: script/FILE gives the same answers again, without a key and a network.",
 		Example: "  cairn run support.md --input \"Where is order A1?\"\n" +
 			"  cairn run reviewer --input diff.patch --once\n" +
-			"  git diff | cairn run reviewer --input -",
+			"  git diff | cairn run reviewer --input -\n" +
+			"  cairn run coder.md --workspace . --input \"Make the tests pass.\"",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.run(c.Context(), args[0], f) },
 	}
@@ -56,6 +63,10 @@ func (a *app) runCommand() *cobra.Command {
 	fl.BoolVarP(&f.detach, "detach", "d", false, "print the id of the session and end")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print no progress, only the answer")
 	fl.StringVar(&f.record, "record", "", "write what the models say into FILE, a script model (needs the run in this process)")
+	fl.StringVarP(&f.model, "model", "m", "", "model instead of the one that the agent file names, like ollama/qwen3")
+	fl.StringVar(&f.workspace, "workspace", "", "directory whose copy is /workspace of the session")
+	fl.TextVar(&f.limit, "workspace-limit", cairn.Bytes(1<<30), "most that the files of the workspace may have, like 500Mi")
+	a.sandboxFlag(fl)
 	fl.StringVar(&a.providers, "providers", "", providersHelp)
 	fl.StringArrayVar(&f.scripts, "scripts", nil, "directory of script models (default: that of the agent file, and scripts in it)")
 	fl.StringToStringVar(&f.metadata, "meta", nil, "metadata of the session, key=value")
@@ -70,8 +81,27 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if f.model != "" {
+		if file == nil {
+			return usage(fmt.Errorf("--model: %s is a registered agent; its model is part of its version: give its file, or move the session", name))
+		}
+		file.Agent.Model = f.model
+		file.Agent.Fallback = slices.DeleteFunc(file.Agent.Fallback, func(m string) bool { return m == f.model })
+		if err := file.Agent.Validate(); err != nil {
+			return usage(fmt.Errorf("--model: %w", err))
+		}
+	}
 	input, err := a.content(f.input, f.attach)
 	if err != nil {
+		return err
+	}
+	var files *packing
+	if f.workspace != "" {
+		if files, err = a.pack(f.workspace, int64(f.limit)); err != nil {
+			return err
+		}
+	}
+	if err := a.sandboxKnown(); err != nil {
 		return err
 	}
 	create := v1.CreateSession{Agent: name, Input: input, Title: f.title, Once: f.once, Metadata: f.metadata}
@@ -116,6 +146,16 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 	}
 	fl := a.newFollower(l, "", f.wait, f.quiet)
 	defer func() { err = errors.Join(err, fl.link.close()) }()
+	if err := a.openedSandbox(l); err != nil {
+		return err
+	}
+	if files != nil {
+		tree, err := a.upload(soon, l, files, f.quiet)
+		if err != nil {
+			return interrupted(soon, err)
+		}
+		create.Workspace = tree
+	}
 	s, err := a.start(soon, l, file, create)
 	if err != nil {
 		return interrupted(soon, err)
@@ -157,14 +197,16 @@ func (a *app) start(ctx context.Context, l *link, file *config.File, create v1.C
 // its line.
 func (l *link) apply(ctx context.Context, file *config.File) (v1.Applied, error) {
 	v, err := l.Apply(ctx, file.Agent)
-	if err == nil {
-		return v, nil
-	}
+	return v, locate(file, err)
+}
+
+// locate shows what a node finds wrong with an agent file at its line.
+func locate(file *config.File, err error) error {
 	if info, ok := errors.AsType[*v1.ErrorInfo](err); ok && len(info.Fields) > 0 {
 		p := info.Fields[0]
-		return v, file.Locate(&cairn.FieldError{Path: strings.TrimPrefix(p.Path, "body."), Problem: p.Problem})
+		return file.Locate(&cairn.FieldError{Path: strings.TrimPrefix(p.Path, "body."), Problem: p.Problem})
 	}
-	return v, file.Locate(err)
+	return file.Locate(err)
 }
 
 // readAgentArg reads the agent file an argument names; nil: it is the name of a
@@ -191,6 +233,7 @@ func (a *app) attachCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error { return a.attach(c.Context(), args[0], 0, wait, quiet) },
 	}
 	c.Flags().StringVar(&a.providers, "providers", "", providersHelp)
+	a.sandboxFlag(c.Flags())
 	c.Flags().BoolVar(&wait, "wait", false, "stay while an ask is open; somebody else answers it")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print no progress, only the answer")
 	return c
@@ -201,6 +244,9 @@ func (a *app) attachCommand() *cobra.Command {
 func (a *app) attach(ctx context.Context, arg string, after cairn.Seq, wait, quiet bool) (err error) {
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
+	}
+	if err := a.sandboxKnown(); err != nil {
+		return err
 	}
 	soon, stop := a.interruptible(ctx)
 	defer stop()
@@ -213,6 +259,9 @@ func (a *app) attach(ctx context.Context, arg string, after cairn.Seq, wait, qui
 	}
 	f := a.newFollower(l, "", wait, quiet)
 	defer func() { err = errors.Join(err, f.link.close()) }()
+	if err := a.openedSandbox(l); err != nil {
+		return err
+	}
 	id, err := l.sessionOf(soon, arg)
 	if err != nil {
 		return interrupted(soon, err)
@@ -260,7 +309,7 @@ func (f *follower) backlog(ctx context.Context) error {
 		return err
 	}
 	if row.LastSeq == f.v.seq { // the page may begin in the middle
-		f.v.usage, f.v.cost, f.v.status = row.Usage, row.Cost, row.Status
+		f.v.usage, f.v.cost, f.v.status, f.v.sandbox = row.Usage, row.Cost, row.Status, row.Sandbox
 	}
 	return nil
 }

@@ -3,98 +3,110 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"time"
 )
 
-// screen writes lines and, on a terminal, keeps one line below them that says
-// what is going on.
+// screen writes lines and, on a terminal, keeps a block below them that says what
+// is going on, or a question that waits for an answer.
 type screen struct {
 	w     io.Writer
-	live  bool // a terminal
+	live  bool // a terminal whose lines may be drawn anew
 	width func() int
-	bar   string // as it stands on the terminal
+	// block are the lines that stand below, and question what stands before the
+	// cursor.
+	block    []string
+	question string
 }
 
+// eraseDown clears from the cursor to the end of the screen, eraseRight to the end
+// of the line.
 const (
-	eraseLine = "\r\x1b[2K"
-	// barPause is how often the line is drawn anew, at most.
-	barPause = 100 * time.Millisecond
+	eraseDown  = "\x1b[J"
+	eraseRight = "\x1b[K"
 )
 
-// lines prints whole lines above the bar.
-func (s *screen) lines(lines ...string) {
+// lines prints whole lines above what stands below.
+func (s *screen) lines(lines ...string) { s.replace(lines, s.block) }
+
+// replace prints whole lines, and below them another block, in one write: nothing
+// flickers.
+func (s *screen) replace(lines, block []string) {
+	if !s.live {
+		s.plain(lines)
+		return
+	}
+	if s.question != "" {
+		block = nil
+	}
+	if len(lines) == 0 && slices.Equal(block, s.block) {
+		return
+	}
+	var b strings.Builder
+	b.WriteString(s.home())
+	if len(lines) > 0 {
+		b.WriteString(eraseDown)
+	}
+	for _, l := range lines {
+		b.WriteString(l + "\n")
+	}
+	for i, l := range block {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(l + eraseRight)
+	}
+	b.WriteString(eraseDown + s.question)
+	s.block = slices.Clone(block)
+	_, _ = io.WriteString(s.w, b.String()) // nobody is left to tell
+}
+
+// plain prints lines where nothing is drawn anew.
+func (s *screen) plain(lines []string) {
 	if len(lines) == 0 {
 		return
 	}
 	out := strings.Join(lines, "\n") + "\n"
-	if s.live && s.bar != "" {
-		out = eraseLine + out + s.bar
+	if s.question != "" {
+		out = "\n" + out + s.question
 	}
 	_, _ = io.WriteString(s.w, out) // nobody is left to tell
 }
 
-// fresh is the bar that stands below the next lines, if there is one at all.
-func (s *screen) fresh(bar string) {
-	switch {
-	case s.bar == "":
-	case bar == "":
-		// The next lines erase a bar only if they know of one: the one that stands on
-		// the terminal is taken away now, or they would be written behind it.
-		s.status("")
-	default:
-		s.bar = bar
+// home moves the cursor to where the block begins. A line that has become wider
+// than the terminal takes more rows than one.
+func (s *screen) home() string {
+	rows := 0
+	for _, l := range s.block {
+		rows += max(1, (columns(l)+s.width()-1)/max(s.width(), 1))
+	}
+	if rows < 2 {
+		return "\r"
+	}
+	return fmt.Sprintf("\r\x1b[%dA", rows-1)
+}
+
+// show draws the block; none takes it away.
+func (s *screen) show(block []string) {
+	if s.live {
+		s.replace(nil, block)
 	}
 }
 
-// status draws the bar; the empty one takes it away.
-func (s *screen) status(bar string) {
-	if !s.live || bar == s.bar {
-		return
-	}
-	s.bar = bar
-	_, _ = io.WriteString(s.w, eraseLine+bar)
-}
-
-// ask prints a question and leaves the cursor behind it.
+// ask prints a question in place of the block and leaves the cursor behind it.
 func (s *screen) ask(question string) {
-	s.status("")
-	_, _ = io.WriteString(s.w, question)
+	s.show(nil)
+	s.question = question
+	_, _ = io.WriteString(s.w, question) // nobody is left to tell
 }
 
-// statusBar says in one line what a session is doing. It is pure.
-func statusBar(v *view, now time.Time, width int, st style) string {
-	if v.ended() || width < 12 {
-		return ""
-	}
-	facts := []string{v.now()}
-	if v.steps > 0 {
-		facts = append(facts, fmt.Sprintf("step %d", v.steps))
-	}
-	if n := v.usage.Total(); n > 0 {
-		facts = append(facts, count(n)+" tokens")
-	}
-	if v.cost > 0 || v.usage.Total() > 0 { // usage may not have been reported
-		facts = append(facts, v.cost.String())
-	}
-	if !v.started.IsZero() {
-		facts = append(facts, wholeSeconds(now.Sub(v.started)))
-	}
-	bar := strings.Join(facts, " · ")
-	room := width - 3
-	bar = cut(bar, room)
-	if m := v.model; m != nil && m.text != "" {
-		if left := room - len([]rune(bar)) - 3; left > 12 {
-			return st.cyan("* ") + st.dim(bar) + " | " + tail(oneLine(m.text, 0), left)
-		}
-	}
-	return st.cyan("* ") + st.dim(bar)
-}
+// answered says that the person ended the line of the question.
+func (s *screen) answered() { s.question = "" }
 
-// wholeSeconds prints a duration that is still growing.
-func wholeSeconds(d time.Duration) string {
-	if d = d.Truncate(time.Second); d < time.Minute {
-		return fmt.Sprintf("%ds", max(int(d.Seconds()), 0))
+// leave takes the question back: nobody will answer it here.
+func (s *screen) leave() {
+	if s.question != "" {
+		s.question = ""
+		_, _ = io.WriteString(s.w, "\n") // nobody is left to tell
 	}
-	return took(d)
 }

@@ -30,7 +30,7 @@ import (
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
 	n, err := node.Open(ctx, node.Options{
 		Dir: o.Dir, Listen: o.Listen, Socket: o.Socket, Logger: o.Logger,
-		Scripts: o.Scripts, Providers: o.Providers, Token: o.Token, Version: o.Version, Paused: o.Paused, Wrap: o.Wrap,
+		Scripts: o.Scripts, Providers: o.Providers, Token: o.Token, Version: o.Version, Paused: o.Paused, Wrap: o.Wrap, Sandbox: o.Sandbox,
 	})
 	if err != nil {
 		return nil, err

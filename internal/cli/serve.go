@@ -41,6 +41,7 @@ func (a *app) serveCommand() *cobra.Command {
 	c.Flags().DurationVar(&f.drain, "drain", 30*time.Second, "how long work that is under way may take at the end")
 	c.Flags().StringArrayVar(&f.scripts, "scripts", nil, "directory of script models")
 	c.Flags().StringVar(&a.providers, "providers", "", providersHelp)
+	a.sandboxFlag(c.Flags())
 	c.Flags().StringVar(&f.format, "log-format", "text", "text or json")
 	c.Flags().StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
 	return c
@@ -70,13 +71,17 @@ func (a *app) serve(ctx context.Context, f serveFlags) (err error) {
 		return usage(errors.New("serve is the server: --server is for the other commands"))
 	}
 	a.server = ""
+	if err := a.sandboxKnown(); err != nil {
+		return err
+	}
 	if err := a.alreadyServed(ctx); err != nil {
 		return err
 	}
+	a.warnSandbox()
 	node, err := patient(ctx, func() (Node, error) {
 		return a.Open(ctx, NodeOptions{
 			Dir: a.data, Listen: f.listen, Socket: true, Logger: a.logger(a.Stderr, level, f.format),
-			Scripts: a.scriptFolders(f.scripts...), Providers: a.providers, Token: a.Getenv("CAIRN_TOKEN"), Version: a.Version,
+			Scripts: a.scriptFolders(f.scripts...), Providers: a.providers, Token: a.Getenv("CAIRN_TOKEN"), Version: a.Version, Sandbox: a.sandbox,
 		})
 	})
 	if err != nil {

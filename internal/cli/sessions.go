@@ -85,16 +85,27 @@ func (a *app) ps(ctx context.Context, q client.SessionQuery) error {
 
 // sessionTable lists sessions.
 func sessionTable(sessions []v1.Session, now time.Time, s style) *table {
-	t := &table{head: []string{"SESSION", "AGENT", "STATUS", "AGE", "STEPS", "TOOLS", "TOKENS", "COST", "TITLE"}, right: map[int]bool{4: true, 5: true, 6: true, 7: true}}
+	t := &table{head: []string{"SESSION", "AGENT", "STATUS", "SANDBOX", "AGE", "STEPS", "TOOLS", "TOKENS", "COST", "TITLE"}, right: map[int]bool{5: true, 6: true, 7: true, 8: true}}
 	for _, x := range sessions {
 		status := s.status(x.Status)
 		if n := openAsks(x.Waiting); n > 0 {
 			status += s.dim(" (" + plural(n, "ask") + ")")
 		}
-		t.add(word(x.ID), oneLine(x.Agent, 24), status, took(now.Sub(x.Created).Truncate(time.Second)), count(int64(x.ModelCalls)),
+		t.add(word(x.ID), oneLine(x.Agent, 24), status, sandboxCell(x.Sandbox, s), took(now.Sub(x.Created).Truncate(time.Second)), count(int64(x.ModelCalls)),
 			count(int64(x.ToolCalls)), count(x.Usage.Total()), x.Cost.String(), oneLine(x.Title, 40))
 	}
 	return t
+}
+
+// sandboxCell names the driver of a session's commands in a list.
+func sandboxCell(name string, s style) string {
+	switch name {
+	case "":
+		return s.dim("-")
+	case sandboxNone:
+		return s.wrap("1;31", name)
+	}
+	return word(name)
 }
 
 // openAsks counts the asks a session waits for.
@@ -177,7 +188,7 @@ func (a *app) show(ctx context.Context, arg string, full bool) error {
 			return err
 		}
 		return a.print(showing{s, used, effects, asks, events}, func(w io.Writer) {
-			printSession(w, s, used, a.Now(), a.Location, a.out)
+			printSession(w, s, used, a.command("diff %s", id), a.Now(), a.Location, a.out)
 			if cutOff {
 				fmt.Fprintf(w, "\n%s\n", a.out.dim(fmt.Sprintf("the last %s; %s shows all", plural(len(events), "event"), a.command("logs %s", id))))
 			}
@@ -259,7 +270,7 @@ func timeline(t trace, id cairn.SessionID, events []v1.Event) (lines []string, e
 	return lines, effects, nil
 }
 
-func printSession(w io.Writer, x v1.Session, used v1.SessionUsage, now time.Time, loc *time.Location, s style) {
+func printSession(w io.Writer, x v1.Session, used v1.SessionUsage, diff string, now time.Time, loc *time.Location, s style) {
 	row := func(label, text string) {
 		if text != "" {
 			fmt.Fprintf(w, "%s %s\n", s.dim(fmt.Sprintf("%-9s", label)), text)
@@ -269,6 +280,14 @@ func printSession(w io.Writer, x v1.Session, used v1.SessionUsage, now time.Time
 	row("title", oneLine(x.Title, 200))
 	row("agent", oneLine(x.Agent, 64)+" "+s.dim(digest(x.Digest)))
 	row("status", s.status(x.Status))
+	if x.Sandbox == sandboxNone {
+		row("sandbox", s.wrap("1;31", "none: commands are not confined"))
+	} else {
+		row("sandbox", word(x.Sandbox))
+	}
+	if x.Workspace != "" {
+		row("workspace", digest(x.Workspace)+s.dim("   "+diff+" shows what changed"))
+	}
 	row("waits for", oneLine(strings.Join(x.Waiting, ", "), 400))
 	row("created", fmt.Sprintf("%s, %s ago", x.Created.In(loc).Format("2006-01-02 15:04:05"), took(now.Sub(x.Created).Truncate(time.Second))))
 	row("updated", x.Updated.In(loc).Format("2006-01-02 15:04:05"))

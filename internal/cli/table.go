@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // table prints columns as wide as what is in them. Colours do not count.
@@ -21,17 +20,17 @@ func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 func (t *table) print(w io.Writer, s style) {
 	width := make([]int, len(t.head))
 	for i, h := range t.head {
-		width[i] = utf8.RuneCountInString(h)
+		width[i] = columns(h)
 	}
 	for _, r := range t.rows {
 		for i, c := range r {
-			width[i] = max(width[i], visible(c))
+			width[i] = max(width[i], columns(c))
 		}
 	}
 	line := func(cells []string, paint func(string) string) {
 		var b strings.Builder
 		for i, c := range cells {
-			pad := strings.Repeat(" ", width[i]-visible(c))
+			pad := strings.Repeat(" ", width[i]-columns(c))
 			switch {
 			case t.right[i]:
 				b.WriteString(pad + paint(c))
@@ -50,20 +49,4 @@ func (t *table) print(w io.Writer, s style) {
 	for _, r := range t.rows {
 		line(r, func(c string) string { return c })
 	}
-}
-
-// visible counts the characters of a cell without its colours.
-func visible(s string) int {
-	n, in := 0, false
-	for _, r := range s {
-		switch {
-		case r == '\x1b':
-			in = true
-		case in:
-			in = r != 'm'
-		default:
-			n++
-		}
-	}
-	return n
 }

@@ -20,8 +20,11 @@ func (s style) wrap(code, text string) string {
 	if !s.color || text == "" {
 		return text
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return "\x1b[" + code + "m" + text + reset
 }
+
+// reset ends a colour.
+const reset = "\x1b[0m"
 
 func (s style) bold(t string) string   { return s.wrap("1", t) }
 func (s style) dim(t string) string    { return s.wrap("2", t) }
@@ -43,6 +46,15 @@ func (s style) status(st cairn.Status) string {
 		return s.cyan(string(st))
 	}
 	return string(st)
+}
+
+// sandbox names the driver of a run's commands. That nothing confines them stands
+// out.
+func (s style) sandbox(name string) string {
+	if name == sandboxNone {
+		return s.wrap("1;31", "sandbox none: commands are not confined")
+	}
+	return "sandbox " + word(name)
 }
 
 // clean makes text that a model or a tool wrote safe for a terminal: control
@@ -162,7 +174,35 @@ func jsonLine(raw json.RawMessage, most int) string {
 	if s == "{}" || s == "null" {
 		return ""
 	}
-	return cut(escapeHidden(s), most)
+	return cut(escapeHidden(readable(s)), most)
+}
+
+// readable writes the characters that encoding/json escapes for the sake of HTML
+// as themselves.
+func readable(s string) string {
+	var b strings.Builder
+	for s != "" {
+		i := strings.IndexByte(s, '\\')
+		if i < 0 || i+1 == len(s) {
+			break
+		}
+		b.WriteString(s[:i])
+		s = s[i:]
+		size := 2 // of an escape; a backslash is one too
+		if len(s) >= 6 {
+			switch s[:6] {
+			case `\u003c`:
+				s, size = "<"+s[6:], 1
+			case `\u003e`:
+				s, size = ">"+s[6:], 1
+			case `\u0026`:
+				s, size = "&"+s[6:], 1
+			}
+		}
+		b.WriteString(s[:size])
+		s = s[size:]
+	}
+	return b.String() + s
 }
 
 // escapeHidden writes what clean would take out of JSON as JSON escapes: what

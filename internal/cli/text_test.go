@@ -110,3 +110,14 @@ func FuzzPrompt(f *testing.F) {
 		}
 	})
 }
+
+func TestReadable(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`{"a":"x \u003e y \u0026\u003c"}`: `{"a":"x > y &<"}`, `"\\u003e"`: `"\\u003e"`, `"\\\u003e"`: `"\\>"`, `"\n\u00e9"`: `"\n\u00e9"`, `\`: `\`, `\u003`: `\u003`, ``: ``,
+	} {
+		if got := readable(in); got != want {
+			t.Errorf("%s became %s, want %s", in, got, want)
+		}
+	}
+}

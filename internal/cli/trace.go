@@ -56,8 +56,15 @@ func (t trace) fact(v *view, e cairn.Event) (topic, text string) {
 		return "session", fmt.Sprintf("%s forked from %s at event %d", word(d.Key.ID), word(d.Parent.ID), d.At)
 	case cairn.SessionIdle:
 		return "session", s.green("idle") + ": waits for the next message"
+	case cairn.SessionMoving:
+		return "session", spaced("is to go on under agent", word(d.Agent), s.dim(digest(d.Digest)), "by "+principal(d.By), quoted(oneLine(d.Reason, t.most)))
+	case cairn.SessionMoved:
+		return "session", spaced("goes on under agent", word(d.Agent), s.dim(digest(d.Digest))) + ", before that " + s.dim(digest(d.From))
 	case cairn.RunStarted:
 		text = word(e.Run) + " started"
+		if d.Sandbox != "" {
+			text += ", " + s.sandbox(d.Sandbox)
+		}
 		if d.Budget > 0 {
 			text += ", budget " + d.Budget.String()
 		}
@@ -160,7 +167,7 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 		if d.By != "" {
 			by = "by " + oneLine(d.By, 80)
 		}
-		return topic, spaced(s.cyan(name), s.red("denied"), by) + ": " + oneLine(d.Reason, t.most) + bracket("rule", d.Rule)
+		return topic, spaced(s.cyan(name), s.red("denied"), by) + ": " + oneLine(d.Reason, t.most) + ruleBeside(d)
 	case cairn.ToolCallStarted:
 		return topic, fmt.Sprintf("%s started", s.cyan(name))
 	case cairn.ToolCallRetried:
@@ -169,6 +176,9 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 		word := "done"
 		if d.Result.IsError {
 			word = s.yellow("answered with an error")
+		}
+		if note := verdict(&d.Result); note != "" {
+			word += ", " + note
 		}
 		if d.Took > 0 {
 			word += " in " + took(time.Duration(d.Took))
@@ -202,6 +212,24 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 			found = s.green("it did not take place")
 		}
 		return topic, fmt.Sprintf("%s settled by %s: %s", s.cyan(name), oneLine(d.By, 80), found)
+	case cairn.WorkspaceSnapshotted:
+		text = changesText(d.Changes)
+		if text == "" {
+			text = "the same as before"
+		} else {
+			text += s.dim(fmt.Sprintf(" (%s bytes)", count(d.Changes.Bytes)))
+		}
+		if len(d.Running) > 0 {
+			text += "; still running: " + oneLine(strings.Join(d.Running, ", "), t.most)
+		}
+		return "files", text
+	case cairn.SandboxReleasing:
+		return "sandbox", "ending what still runs"
+	case cairn.SandboxReleased:
+		if len(d.Killed) == 0 {
+			return "sandbox", "released"
+		}
+		return "sandbox", "released; killed " + oneLine(strings.Join(d.Killed, ", "), t.most)
 	case cairn.PlanUpdated:
 		return "plan", jsonLine(d.Plan, t.most)
 	case cairn.ToolsetRequested:
@@ -295,6 +323,12 @@ func askLine(a cairn.Ask, most int) string {
 		text += "did this call take place? " + spaced(oneLine(a.Tool, 64), jsonLine(a.Args, most))
 	case cairn.AskBudget:
 		text += fmt.Sprintf("may the %s spend %s more?", word(a.Scope), a.Amount)
+	case cairn.AskQuestion:
+		q := questionOf(a.Args)
+		text += "the agent asks: " + oneLine(q.Text, most)
+		if len(q.Options) > 0 {
+			text += " [" + oneLine(strings.Join(q.Options, " | "), most) + "]"
+		}
 	default:
 		text += spaced(word(a.Kind), oneLine(a.Tool, 64), jsonLine(a.Args, most))
 	}
@@ -338,6 +372,14 @@ func quoted(s string) string {
 		return ""
 	}
 	return `"` + s + `"`
+}
+
+// ruleBeside names the rule that denied a call, if the reason does not.
+func ruleBeside(d cairn.ToolCallDenied) string {
+	if strings.Contains(d.Reason, d.Rule) {
+		return ""
+	}
+	return bracket("rule", d.Rule)
 }
 
 func bracket(label, s string) string {

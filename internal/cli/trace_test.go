@@ -42,7 +42,7 @@ func history() []cairn.Event {
 	add("eff_t", cairn.ToolsetRetried{Attempt: 1, Error: failure, NextAt: at.Add(time.Second)})
 	add("eff_t", cairn.ToolsetFailed{Attempt: 2, Error: failure})
 	add("eff_t", cairn.ToolsetPinned{Tools: []cairn.ToolSpec{{ToolDef: cairn.ToolDef{Name: "get_order"}}, {ToolDef: cairn.ToolDef{Name: "refund"}}}})
-	add("", cairn.RunStarted{Digest: cairn.DigestOf([]byte("support")), Budget: cairn.Dollar / 2, Deadline: at.Add(time.Hour)})
+	add("", cairn.RunStarted{Digest: cairn.DigestOf([]byte("support")), Sandbox: "ns", Budget: cairn.Dollar / 2, Deadline: at.Add(time.Hour)})
 	add("", cairn.MessageCreated{Content: []cairn.Part{cairn.Text("Where is order A1?\nI want my money back.")}, Origin: "user", By: user})
 	add("eff_m1", cairn.ModelRequested{Model: "script/support", Attempt: 1, Reserved: cairn.Dollar / 100})
 	add("eff_m1", cairn.ModelRetried{Attempt: 1, Error: failure, Cost: 1_000_000, Status: cairn.CostEstimated, NextAt: at.Add(2 * time.Second), Model: "script/support"})
@@ -75,6 +75,30 @@ func history() []cairn.Event {
 	add("", cairn.BudgetRaised{Scope: "run", Amount: cairn.Dollar, By: user})
 	add("", cairn.ContextCompacted{KeepFrom: 9, Note: "…", Before: 123456, After: 2345})
 	add("", cairn.CacheBroken{Reason: "model_switched", At: 9})
+	bash := func(id cairn.EffectID, command string) {
+		args, err := json.Marshal(map[string]string{"command": command})
+		if err != nil {
+			panic(err)
+		}
+		add(id, cairn.ToolCallRequested{Tool: "bash", Class: cairn.ClassWorkspace, Files: cairn.AccessWrite, Args: args, Verdict: cairn.VerdictAllow})
+	}
+	bash("eff_s1", "go test ./...\necho done")
+	add("eff_s1", cairn.WorkspaceSnapshotted{Snapshotted: cairn.Snapshotted{Snapshot: cairn.Snapshot{Layer: 1}, Changes: cairn.Changes{Added: 2, Modified: 1, Bytes: 2048}, Running: []string{"server"}}})
+	add("eff_s1", cairn.ToolCallCompleted{Attempt: 1, Result: cairn.ToolResult{IsError: true, Content: []cairn.Part{cairn.Text("--- FAIL: TestAdd\nFAIL\n")}, Structured: json.RawMessage(`{"exit_code":1}`)}, Took: cairn.Duration(1200 * time.Millisecond)})
+	bash("eff_s2", "ls")
+	add("eff_s2", cairn.WorkspaceSnapshotted{Snapshotted: cairn.Snapshotted{Snapshot: cairn.Snapshot{Layer: 1, Dir: "/tmp"}}})
+	add("eff_s2", cairn.ToolCallCompleted{Attempt: 1, Result: cairn.ToolResult{Content: []cairn.Part{cairn.Text("README.md\nmain.go\n")}, Structured: json.RawMessage(`{"exit_code":0}`)}, Took: cairn.Duration(8 * time.Millisecond)})
+	add("eff_q", cairn.ToolCallRequested{Tool: "ask_person", Host: cairn.HostPerson, Args: json.RawMessage(`{"question":"Which database?","options":["staging","production"]}`)})
+	add("eff_q", cairn.AskOpened{Ask: cairn.Ask{ID: "ask_4", Kind: cairn.AskQuestion, Effect: "eff_q", Tool: "ask_person", Args: json.RawMessage(`{"question":"Which database?","options":["staging","production"]}`)}})
+	add("eff_q", cairn.AskResolved{Ask: "ask_4", Status: cairn.AskAnswered, By: user})
+	add("eff_q", cairn.ToolCallCompleted{Attempt: 1, Result: cairn.ToolResult{Content: []cairn.Part{cairn.Text("staging")}}})
+	add("eff_p2", cairn.ToolCallRequested{Tool: "plan", Host: cairn.HostEngine, Args: json.RawMessage(`{}`)})
+	add("eff_p2", cairn.PlanUpdated{Plan: json.RawMessage(`{"steps":[{"title":"look","status":"done"},{"title":"mend","status":"in_progress"},{"title":"prove","status":"pending"},{"title":"sing","status":"dropped"}]}`)})
+	add("eff_p2", cairn.ToolCallCompleted{Attempt: 1, Result: cairn.ToolResult{Content: []cairn.Part{cairn.Text("ok")}}})
+	add("", cairn.SessionMoving{Agent: "support", Digest: cairn.DigestOf([]byte("next")), By: user, Reason: "a larger model"})
+	add("", cairn.SessionMoved{From: cairn.DigestOf([]byte("support")), Agent: "support", Digest: cairn.DigestOf([]byte("next"))})
+	add("eff_z", cairn.SandboxReleasing{})
+	add("eff_z", cairn.SandboxReleased{Killed: []string{"pid 40 sleep"}})
 	add("", cairn.RunPaused{By: user, Reason: "lunch"})
 	add("", cairn.RunResumed{By: user})
 	add("eff_m2", cairn.ModelRequested{Model: "script/support", Attempt: 1, Purpose: cairn.PurposeReflect})
@@ -85,7 +109,7 @@ func history() []cairn.Event {
 	sum := cairn.RunSummary{Outcome: "failed", ModelCalls: 3, Retries: 1, LostCalls: 1, ToolCalls: map[string]int{"get_order": 1, "refund": 1}, Usage: use, Cost: 7_200_000, Estimated: 3_000_000, Duration: cairn.Duration(11 * time.Second), Unknown: []cairn.EffectID{"eff_x"}, HooksFailed: []string{"release"}}
 	add("", cairn.RunFailed{Error: failure, Summary: sum})
 	add("", cairn.SessionIdle{})
-	add("", cairn.RunStarted{Digest: cairn.DigestOf([]byte("support"))})
+	add("", cairn.RunStarted{Digest: cairn.DigestOf([]byte("support")), Sandbox: "none"})
 	add("", cairn.RunCancelling{By: user, Reason: "enough"})
 	add("", cairn.RunCancelled{Summary: cairn.RunSummary{Outcome: "cancelled", ModelCalls: 1, Cost: 1_000}})
 	add("", cairn.RunCompleted{Summary: cairn.RunSummary{ModelCalls: 1}, Degraded: true, Final: true})
@@ -148,41 +172,19 @@ func TestTrace(t *testing.T) {
 
 	b.Reset()
 	st := style{color: true}
-	tr := trace{style: st, loc: time.UTC, most: 60, blocks: true}
+	told := story{style: st, glyphs: unicodeGlyphs, loc: time.UTC}
+	below := board{style: style{}, glyphs: unicodeGlyphs}
 	v := newView(testSession)
 	for _, e := range history() {
 		v.event(e)
-		for _, line := range tr.lines(v, e) {
+		for _, line := range told.lines(v, e, 80) {
 			fmt.Fprintln(&b, line)
 		}
-		fmt.Fprintf(&b, "%50s%s\n", "", statusBar(v, e.At, 60, style{}))
-	}
-	golden(t, "trace_terminal.txt", strings.ReplaceAll(b.String(), "\x1b", "^"))
-}
-
-// TestStatusBar shows an answer while it is being said.
-func TestStatusBar(t *testing.T) {
-	t.Parallel()
-	at := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
-	v := newView(testSession)
-	v.event(cairn.Event{Seq: 1, At: at, Data: cairn.RunStarted{}})
-	v.event(cairn.Event{Seq: 2, At: at, Step: "eff_1", Data: cairn.ModelRequested{Model: "script/x", Attempt: 1}})
-	bar := func(width int) string { return statusBar(v, at.Add(65*time.Second), width, style{}) }
-	if got, want := bar(80), "* model script/x · step 1 · 1m05s"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	v.delta(v1.Delta{Effect: "eff_1", Attempt: 1, Kind: cairn.PartText, Text: "lost words"})
-	v.delta(v1.Delta{Effect: "eff_1", Attempt: 2, Kind: cairn.PartText, Text: "The order\nis "})
-	v.delta(v1.Delta{Effect: "eff_2", Attempt: 2, Kind: cairn.PartText, Text: "another call"})
-	v.delta(v1.Delta{Effect: "eff_1", Attempt: 2, Kind: cairn.PartText, Text: "on its \x1b[2Jway."})
-	if got, want := bar(80), "* model script/x · step 1 · 1m05s | The order is on its [2Jway."; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	for width := range 120 {
-		if got := len([]rune(bar(width))); got > width {
-			t.Errorf("the bar has %d columns of %d", got, width)
+		for _, line := range below.lines(v, e.At, 60, 12) {
+			fmt.Fprintf(&b, "%50s%s\n", "", line)
 		}
 	}
+	golden(t, "trace_terminal.txt", strings.ReplaceAll(b.String(), "\x1b", "^"))
 }
 
 // TestFoldTwice: an event that is seen twice changes nothing.
@@ -214,7 +216,13 @@ func FuzzTrace(f *testing.F) {
 		v := newView(testSession)
 		v.event(in)
 		lines := trace{loc: time.UTC, most: 80}.lines(v, in)
-		lines = append(lines, statusBar(v, in.At, 80, style{}))
+		lines = append(lines, board{glyphs: plainGlyphs}.lines(v, in.At, 80, 24)...)
+		for _, l := range (story{glyphs: plainGlyphs, loc: time.UTC}).lines(v, in, 80) {
+			if strings.Contains(l, "\n") {
+				t.Fatalf("a line of the story has a line break: %q", l)
+			}
+			lines = append(lines, l)
+		}
 		for _, a := range v.asks {
 			shown := newPrompt(a).shown(style{}, time.UTC)
 			lines = append(lines, strings.Split(strings.Join(shown, "\n"), "\n")...)

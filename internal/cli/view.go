@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/cairn-run/cairn"
@@ -33,6 +34,13 @@ type view struct {
 	outcome string
 	err     *cairn.Error
 	summary *cairn.RunSummary
+	// sandbox is the driver of the run's commands, and changed what became of the
+	// files in it.
+	sandbox string
+	changed cairn.Changes
+	// stepUsage and stepCost are what the last model call used.
+	stepUsage cairn.Usage
+	stepCost  cairn.Money
 	// gaveUp is the model that was given up last, unpriced one without a price.
 	gaveUp, unpriced string
 }
@@ -48,6 +56,12 @@ type viewCall struct {
 	outcome string // as it ended; empty: open
 	took    time.Duration
 	unknown bool
+	args    json.RawMessage
+	since   time.Time // when it was asked for, or its ask was answered
+	out     printed   // what it has printed so far
+	spoke   time.Time // when it printed last
+	changes cairn.Changes
+	files   bool // it left another state of the files
 }
 
 // viewModel is a model call in flight.
@@ -118,7 +132,7 @@ func (v *view) event(e cairn.Event) {
 		v.run, v.started, v.digest = e.Run, e.At, d.Digest
 		v.steps, v.toolCalls, v.outcome, v.err, v.answer, v.summary = 0, 0, "", nil, "", nil
 		v.gaveUp, v.unpriced = "", ""
-		v.status = cairn.StatusRunning
+		v.status, v.sandbox, v.changed = cairn.StatusRunning, d.Sandbox, cairn.Changes{}
 		for id, c := range v.calls {
 			if !c.unknown {
 				delete(v.calls, id)
@@ -165,7 +179,9 @@ func (v *view) toolEvent(e cairn.Event) {
 	switch d := e.Data.(type) {
 	case cairn.ToolCallRequested:
 		v.toolCalls++
-		v.calls[e.Step] = &viewCall{id: e.Step, tool: d.Tool, class: d.Class, hook: d.Hook, waiting: d.Verdict == cairn.VerdictAsk}
+		v.calls[e.Step] = &viewCall{
+			id: e.Step, tool: d.Tool, class: d.Class, hook: d.Hook, waiting: d.Verdict == cairn.VerdictAsk, args: d.Args, since: e.At,
+		}
 		v.order = append(v.order, e.Step)
 	case cairn.ToolCallStarted:
 		c := v.call(e.Step)
@@ -182,6 +198,15 @@ func (v *view) toolEvent(e cairn.Event) {
 		v.close(e, "failed", time.Duration(d.Took))
 	case cairn.ToolCallUnknown:
 		v.call(e.Step).unknown = true
+	case cairn.WorkspaceSnapshotted:
+		c := v.call(e.Step)
+		c.changes, c.files = d.Changes, true
+		v.changed.Added += d.Changes.Added
+		v.changed.Modified += d.Changes.Modified
+		v.changed.Removed += d.Changes.Removed
+		v.changed.Bytes += d.Changes.Bytes
+	case cairn.SessionMoved:
+		v.agent, v.digest = d.Agent, d.Digest
 	case cairn.EffectReconciled:
 		c := v.call(e.Step)
 		c.unknown = false
@@ -193,22 +218,25 @@ func (v *view) toolEvent(e cairn.Event) {
 			c.waiting = true
 		}
 	case cairn.AskResolved:
-		v.resolved(d.Ask)
+		v.resolved(d.Ask, e)
 	case cairn.AskExpired:
-		v.resolved(d.Ask)
+		v.resolved(d.Ask, e)
 	}
 }
 
-func (v *view) resolved(id cairn.AskID) {
-	a := v.closeAsk(id)
-	if c := v.calls[a.Effect]; c != nil {
-		c.waiting = false
+// resolved takes that an ask is closed. The event names the call: who answered in
+// this terminal has closed the ask already.
+func (v *view) resolved(id cairn.AskID, e cairn.Event) {
+	v.closeAsk(id)
+	if c := v.calls[e.Step]; c != nil {
+		c.waiting, c.since = false, e.At
 	}
 }
 
 func (v *view) spend(u cairn.Usage, cost cairn.Money, status cairn.CostStatus) {
 	v.usage = v.usage.Add(u)
 	v.cost += cost
+	v.stepUsage, v.stepCost = u, cost
 	if status == cairn.CostUnpriced && v.model != nil {
 		v.unpriced = v.model.model
 	}
@@ -223,8 +251,15 @@ func (v *view) end(outcome string, err *cairn.Error, s *cairn.RunSummary, final 
 	}
 }
 
-// delta adds a piece of an open answer.
-func (v *view) delta(d v1.Delta) {
+// delta adds a piece of an open answer, or of what a tool prints.
+func (v *view) delta(d v1.Delta, now time.Time) {
+	if d.Kind == cairn.PartOutput {
+		if c := v.calls[d.Effect]; c != nil && c.outcome == "" {
+			c.out.add(d.Attempt, d.Text)
+			c.spoke = now
+		}
+		return
+	}
 	m := v.model
 	if m == nil || m.id != d.Effect || d.Kind == cairn.PartToolCall {
 		return

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -38,7 +37,7 @@ func ParseAgent(name string, data []byte) (*cairn.Agent, error) {
 
 // ReadAgent reads the agent file at a path.
 func ReadAgent(path string) (*File, error) {
-	data, err := readBounded(os.Open, path)
+	data, err := readBounded(openWithoutWaiting, path)
 	if err != nil {
 		return nil, err
 	}
@@ -47,27 +46,23 @@ func ReadAgent(path string) (*File, error) {
 
 // Parse reads an agent file. The end of its name says what it is: .md (YAML
 // front matter between two lines of "---", the rest is the instructions), .yaml,
-// .yml or .json. A schema file it names is read from its directory or one below.
+// .yml or .json. A schema file and the folders of skills that it names are read
+// from its directory or one below.
 // What is wrong with the text is an *[Error].
 func Parse(name string, data []byte) (*File, error) {
-	s := &source{name: name}
+	s := &source{name: name, what: "an agent file"}
 	if len(data) > MaxSize {
 		return nil, s.at(place{}, "the file has %d bytes; the most is %d", len(data), MaxSize)
 	}
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	// The digest of an agent is its version: it must not depend on how a checkout ends its lines.
-	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
-	text := string(data)
-	s.lines = strings.Split(text, "\n")
-	for i, line := range s.lines {
-		if at := strings.IndexFunc(line, func(r rune) bool { return r == utf8.RuneError }); at >= 0 && !utf8.ValidString(line) {
-			return nil, s.at(place{Line: i + 1, Column: utf8.RuneCountInString(line[:at]) + 1}, "not UTF-8 text")
-		}
+	text, err := s.take(data)
+	if err != nil {
+		return nil, err
 	}
-	d := &decoder{source: s, places: map[string]place{}}
+	d := &decoder{source: s, places: map[string]place{}, elsewhere: map[string]spot{}, skillNames: map[string]string{}}
 	d.load = func(at place, file string) (json.RawMessage, error) { return s.loadSchema(at, file) }
 	f := &File{Agent: new(cairn.Agent), d: d}
-	t, body, err := s.read(data, text)
+	t, body, err := s.read(text)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +98,9 @@ func (f *File) Locate(err error) error {
 	if !ok {
 		return err
 	}
+	if there, ok := f.d.elsewhere[e.Path]; ok {
+		return there.source.at(there.at, "%s", e.Problem)
+	}
 	p, exact := f.d.locate(e.Path)
 	if exact {
 		return f.d.at(p, "%s: %s", e.Path, e.Problem)
@@ -120,18 +118,21 @@ type parsed struct {
 }
 
 // read splits a file into its fields and, for Markdown, its text.
-func (s *source) read(data []byte, text string) (parsed, *tree, error) {
+func (s *source) read(text string) (parsed, *tree, error) {
 	switch ext := strings.ToLower(filepath.Ext(s.name)); ext {
 	case ".json":
-		t, err := s.readJSON(data)
+		t, err := s.readJSON([]byte(text))
 		return parsed{t, true}, nil, err
 	case ".yaml", ".yml":
 		t, err := s.readYAML(text, 0)
 		return parsed{tree: t}, nil, err
 	case ".md", ".markdown":
-		front, body, err := s.split()
-		if err != nil {
-			return parsed{}, nil, err
+		front, body, ok := s.split()
+		if !ok && s.fence(1) {
+			return parsed{}, nil, s.at(place{Line: 1, Column: 1}, "the line --- that ends the fields is missing")
+		}
+		if !ok {
+			return parsed{}, nil, s.at(place{Line: 1, Column: 1}, "expected --- on the first line: the fields of the agent stand between two such lines, the instructions after them")
 		}
 		t, err := s.readYAML(front, 1)
 		return parsed{tree: t}, body, err
@@ -140,24 +141,26 @@ func (s *source) read(data []byte, text string) (parsed, *tree, error) {
 	}
 }
 
-// split parts the front matter of a Markdown file from its text.
-func (s *source) split() (front string, body *tree, err error) {
-	fence := func(line string) bool { return strings.TrimRight(line, " \t") == "---" }
-	if !fence(s.lines[0]) {
-		return "", nil, s.at(place{Line: 1, Column: 1}, "expected --- on the first line: the fields of the agent stand between two such lines, the instructions after them")
+// fence says whether a line, counted from 1, is one of those around the front matter.
+func (s *source) fence(line int) bool { return strings.TrimRight(s.lines[line-1], " \t") == "---" }
+
+// split parts the front matter of a Markdown file from its text; not ok: it has none.
+func (s *source) split() (front string, body *tree, ok bool) {
+	if !s.fence(1) {
+		return "", nil, false
 	}
-	for i, line := range s.lines[1:] {
-		if fence(line) {
-			n := i + 2 // lines up to and with the second fence
-			text := strings.Join(s.lines[n:], "\n")
-			start := n + 1
-			for start <= len(s.lines) && strings.TrimSpace(s.lines[start-1]) == "" {
-				start++
-			}
-			return strings.Join(s.lines[1:i+1], "\n") + "\n", &tree{Kind: yamltree.Text, Text: text, At: place{Line: start, Column: 1}}, nil
+	for n := 2; n <= len(s.lines); n++ {
+		if !s.fence(n) {
+			continue
 		}
+		text := strings.Join(s.lines[n:], "\n")
+		start := n + 1
+		for start <= len(s.lines) && strings.TrimSpace(s.lines[start-1]) == "" {
+			start++
+		}
+		return strings.Join(s.lines[1:n-1], "\n") + "\n", &tree{Kind: yamltree.Text, Text: text, At: place{Line: start, Column: 1}}, true
 	}
-	return "", nil, s.at(place{Line: 1, Column: 1}, "the line --- that ends the fields is missing")
+	return "", nil, false
 }
 
 // loadSchema reads the JSON Schema that output.schema names.
@@ -171,11 +174,11 @@ func (s *source) loadSchema(at place, name string) (json.RawMessage, error) {
 		return nil, s.at(at, "cannot read %q: %s", short(name), cause(err))
 	}
 	defer func() { _ = root.Close() }() // it is only read
-	data, err := readBounded(root.Open, filepath.FromSlash(name))
+	data, err := readBounded(func(n string) (*os.File, error) { return root.OpenFile(n, os.O_RDONLY|noWait, 0) }, filepath.FromSlash(name))
 	if err != nil {
 		return nil, s.at(at, "cannot read %q: %s", short(name), cause(err))
 	}
-	inner := &source{name: filepath.Join(dir, name), lines: strings.Split(string(data), "\n")}
+	inner := &source{name: filepath.Join(dir, name), what: "a schema", lines: strings.Split(string(data), "\n")}
 	if !utf8.Valid(data) {
 		return nil, inner.at(place{}, "not UTF-8 text")
 	}
@@ -206,6 +209,8 @@ func readBounded(open func(string) (*os.File, error), name string) ([]byte, erro
 		return nil, err
 	} else if info.IsDir() {
 		return nil, fmt.Errorf("%s is a directory", name)
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", name)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
@@ -217,45 +222,15 @@ func readBounded(open func(string) (*os.File, error), name string) ([]byte, erro
 	return data, nil
 }
 
+// openWithoutWaiting opens a file; of a pipe it does not wait for the one who writes.
+func openWithoutWaiting(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|noWait, 0)
+}
+
 // cause is an I/O error without the path, which the message has already.
 func cause(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err.Error()
 	}
 	return err.Error()
-}
-
-// IsAgent says whether a file looks like an agent's: it has a field called model
-// and no replies, as the script of a model has. Other Markdown, YAML and JSON may
-// lie beside agent files; what cannot be read as such at all is none.
-func IsAgent(path string) (bool, error) {
-	data, err := readBounded(os.Open, path)
-	if err != nil {
-		return false, err
-	}
-	text := strings.ReplaceAll(string(bytes.TrimPrefix(data, []byte("\uFEFF"))), "\r\n", "\n")
-	s := &source{name: path, lines: strings.Split(text, "\n")}
-	if strings.HasSuffix(strings.ToLower(path), ".json") {
-		t, err := s.readJSON([]byte(text))
-		if err != nil { // reading it as an agent will say what is wrong
-			return strings.Contains(text, `"model"`), nil //nolint:nilerr // see above
-		}
-		has := func(name string) bool {
-			return slices.ContainsFunc(t.Fields, func(f field) bool { return f.Name == name })
-		}
-		return has("model") && !has("replies") && !has("cases") && !has("default"), nil
-	}
-	lines := s.lines
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".md", ".markdown":
-		front, _, err := s.split()
-		if err != nil {
-			return false, nil //nolint:nilerr // Markdown without fields is just text
-		}
-		lines = strings.Split(front, "\n")
-	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") })
-	}
-	return has("model") && !has("replies") && !has("cases") && !has("default"), nil
 }

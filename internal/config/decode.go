@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -22,6 +23,10 @@ type decoder struct {
 	places map[string]place
 	// load reads a file named relative to this one.
 	load func(at place, name string) (json.RawMessage, error)
+	// elsewhere are the places of what stands in other files: the fields of skills.
+	elsewhere  map[string]spot
+	skillBytes int               // of the skills read so far
+	skillNames map[string]string // name to folder of the skills read so far
 }
 
 var (
@@ -30,16 +35,20 @@ var (
 	typeRaw      = reflect.TypeFor[json.RawMessage]()
 	typeMCP      = reflect.TypeFor[cairn.MCPServer]()
 	typeOutput   = reflect.TypeFor[cairn.Output]()
+	typeBytes    = reflect.TypeFor[cairn.Bytes]()
+	typeContent  = reflect.TypeFor[[]byte]()
+	typeSkill    = reflect.TypeFor[cairn.Skill]()
 	typeBudget   = reflect.TypeFor[cairn.Budget]()
 	typeLimits   = reflect.TypeFor[cairn.Limits]()
+
+	typeEnvironment = reflect.TypeFor[cairn.Environment]()
 )
 
 // later are fields of agent definitions that this version does not have yet.
 var later = map[reflect.Type]map[string]string{
 	reflect.TypeFor[cairn.Agent](): {
-		"harness":     "agents run on the built-in harness",
-		"environment": "tools run where their server runs",
-		"memory":      "an agent remembers what its session holds",
+		"harness": "agents run on the built-in harness",
+		"memory":  "an agent remembers what its session holds",
 	},
 	reflect.TypeFor[cairn.ToolSource](): {
 		"agent":      "agents cannot be tools of agents",
@@ -70,6 +79,27 @@ func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 			}
 		}
 		return d.expected(t, "a duration like 30s, 5m or 2h")
+	case typeBytes:
+		return d.size(t, v)
+	case typeContent:
+		b, err := base64.StdEncoding.DecodeString(t.Text)
+		if t.Kind != yamltree.Text || err != nil {
+			return d.expected(t, "the bytes of a file in base64")
+		}
+		v.SetBytes(b)
+		return nil
+	case typeSkill:
+		if t.Kind == yamltree.Text { // ./skills/pdf
+			skill, err := d.loadSkill(t.At, t.Text, path)
+			if err != nil {
+				return err
+			}
+			v.Set(reflect.ValueOf(skill))
+			return nil
+		}
+		if t.Kind != yamltree.Mapping {
+			return d.expected(t, "the folder of a skill, like ./skills/pdf")
+		}
 	case typeMCP:
 		if t.Kind == yamltree.Text { // mcp: https://…
 			v.FieldByName("URL").SetString(t.Text)
@@ -82,10 +112,16 @@ func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 		v.Set(reflect.New(v.Type().Elem()))
 		return d.decode(t, path, v.Elem())
 	case reflect.Struct:
+		if file, ok := v.Addr().Interface().(*cairn.SkillFile); ok {
+			file.Content = []byte{} // without a content the file is empty, which is not null in JSON
+		}
 		return d.fields(t, path, v)
 	case reflect.Map:
 		if t.Kind != yamltree.Mapping {
 			return d.expected(t, "a mapping of names")
+		}
+		if len(t.Fields) == 0 {
+			return nil // as in the JSON of a definition, which leaves it out
 		}
 		m := reflect.MakeMapWithSize(v.Type(), len(t.Fields))
 		for _, f := range t.Fields {
@@ -101,10 +137,13 @@ func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 		return nil
 	case reflect.Slice:
 		if t.Kind != yamltree.List {
-			if t.Kind == yamltree.Text && v.Type().Elem().Kind() == reflect.String {
+			if elem := v.Type().Elem(); t.Kind == yamltree.Text && (elem.Kind() == reflect.String || elem == typeSkill) {
 				return d.expected(t, fmt.Sprintf("a list: write [%s]", strconv.Quote(t.Text)))
 			}
 			return d.expected(t, "a list")
+		}
+		if len(t.Items) == 0 {
+			return nil
 		}
 		s := reflect.MakeSlice(v.Type(), len(t.Items), len(t.Items))
 		for i, item := range t.Items {
@@ -173,6 +212,18 @@ func (d *decoder) money(t *tree, v reflect.Value) error {
 	return nil
 }
 
+func (d *decoder) size(t *tree, v reflect.Value) error {
+	var b cairn.Bytes
+	if t.Kind != yamltree.Text && t.Kind != yamltree.Number {
+		return d.expected(t, "a size like 512Mi or 1Gi")
+	}
+	if err := b.UnmarshalText([]byte(t.Text)); err != nil {
+		return d.at(t.At, "%v", err)
+	}
+	v.SetInt(int64(b))
+	return nil
+}
+
 func (d *decoder) fields(t *tree, path string, v reflect.Value) error {
 	if t.Kind != yamltree.Mapping {
 		return d.expected(t, "fields: "+strings.Join(names(v.Type()), ", "))
@@ -215,7 +266,7 @@ func (d *decoder) fields(t *tree, path string, v reflect.Value) error {
 // it is none. In a definition zero is a field that was left out, so who wrote it
 // to forbid all spending would get no limit.
 func nothing(t reflect.Type, i int, v reflect.Value) string {
-	if t != typeBudget && t != typeLimits {
+	if t != typeBudget && t != typeLimits && t != typeEnvironment {
 		return ""
 	}
 	otherwise := "no limit"
@@ -223,20 +274,13 @@ func nothing(t reflect.Type, i int, v reflect.Value) string {
 		otherwise = "the default, " + preset
 	}
 	switch {
+	case v.CanFloat() && v.Float() == 0:
 	case !v.CanInt(), v.Int() != 0, jsonName(t.Field(i)) == "invalid": // that one counts failures and allows nothing
 		return ""
 	case v.Type() == typeMoney:
 		return "$0 would allow nothing; leave it out for " + otherwise
 	}
 	return "0 would allow nothing; leave it out for " + otherwise
-}
-
-func (d *decoder) unknown(f field, t reflect.Type) error {
-	known := names(t)
-	if n, ok := near(f.Name, known); ok {
-		return d.at(f.At, "field %q is not known: did you mean %q?", f.Name, n)
-	}
-	return d.at(f.At, "field %q is not known here: expected one of %s", f.Name, strings.Join(known, ", "))
 }
 
 func (d *decoder) expected(t *tree, what string) error {

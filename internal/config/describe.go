@@ -1,6 +1,10 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+
+	"github.com/cairn-run/cairn"
+)
 
 // about says what each field of the file is for, in one sentence. The JSON
 // Schema and the reference in docs/agent-file.md are made of it; a test holds it
@@ -18,15 +22,20 @@ var about = map[string]string{
 	"Agent.limits":       "Bounds of one run.",
 	"Agent.params":       "Settings of the model.",
 	"Agent.context":      "How the conversation is kept within the model's window.",
+	"Agent.environment":  "Sandbox of the agent's commands: what they see, and their limits.",
+	"Agent.skills":       "Folders of instructions and files, each with a SKILL.md, that the agent reads when it needs them; in a file, paths at or below the directory of the agent file.",
 	"Agent.output":       "Asks for a final answer that fits a JSON Schema.",
 	"Agent.reflect":      "Asks the model, every so many steps, to look back in a turn without tools.",
 	"Agent.on_exit":      "Tool calls made when a run ends, in whatever way.",
 
-	"ToolSource.builtin": "Tools of the runtime itself. There is: plan (the model records its plan), read_result (it reads on in a result that was too long to be shown whole).",
-	"ToolSource.http":    "A tool that is one HTTP request.",
-	"ToolSource.mcp":     "An MCP server: its URL (streamable HTTP), or fields.",
-	"ToolSource.client":  "A tool that the client of the session executes: its call waits for the result.",
-	"ToolSource.allow":   "The tools of the MCP server that are granted, by glob. Without it: all.",
+	"ToolSource.builtin": "Tools of the runtime itself: " +
+		"read, write, edit, list and search (the files of the session), bash and python (commands in the sandbox), " +
+		"http (requests to the hosts of environment.network), plan (the model records its plan), ask_person (a question to a person), " +
+		"read_result (it reads on in a result that was too long to be shown whole).",
+	"ToolSource.http":   "A tool that is one HTTP request.",
+	"ToolSource.mcp":    "An MCP server: its URL (streamable HTTP), or fields.",
+	"ToolSource.client": "A tool that the client of the session executes: its call waits for the result.",
+	"ToolSource.allow":  "The tools of the MCP server that are granted, by glob. Without it: all.",
 
 	"HTTPTool.name":         "Name of the tool: letters, digits, '_' and '-', at most 64.",
 	"HTTPTool.description":  "What the model reads about it.",
@@ -93,6 +102,23 @@ var about = map[string]string{
 	"ContextRules.compact": "How a conversation that no longer fits is cut: summary has the model write down first what matters, drop only leaves a note.",
 	"ContextRules.results": "Bytes of the results of one answer's calls that the model sees, shared by the calls; a quarter of the window when it is not set. The whole results are kept in the journal.",
 
+	"Environment.image":      "What the sandbox shows: host (the programs of this machine, read-only), or the absolute path of a root file system.",
+	"Environment.network":    "Hosts that the http tool may reach: api.example.com, *.example.com, api.example.com:8443. Without it: none. Commands have no network.",
+	"Environment.env":        "Variables of commands. No secrets: the model can read them.",
+	"Environment.cpu":        "Processors.",
+	"Environment.memory":     "Memory of all processes together, at least 16Mi.",
+	"Environment.disk":       "What one call may write.",
+	"Environment.processes":  "Processes at once.",
+	"Environment.open_files": "Open files of one process.",
+	"Environment.idle":       "How long background commands live without a call.",
+
+	"Skill.name":           "Name of the skill: a-z, 0-9 and single '-', at most 64 characters.",
+	"Skill.description":    "What it is for: all the model sees until it reads the skill.",
+	"Skill.files":          "Its files, SKILL.md among them; those of all skills together have at most " + cairn.Bytes(cairn.MaxSkillBytes).String() + ".",
+	"SkillFile.path":       "Path below the skill's folder, with slashes.",
+	"SkillFile.content":    "Its bytes. Without it: none.",
+	"SkillFile.executable": "It may be executed.",
+
 	"Reflect.every":  "Steps between two looks back.",
 	"Reflect.prompt": "What the model is asked then.",
 
@@ -107,39 +133,54 @@ type rule struct {
 	enum     []string
 	preset   string // the default, for the reference
 	min, max int64  // of numbers; max 0: none
-	pattern  string
+	pattern  string // of text, and of the items of a list
+	items    int64  // most items of a list; 0: not said
 }
 
 var rules = map[string]rule{
-	"Agent.name":            {required: true, pattern: `^[a-z0-9][a-z0-9._-]{0,62}$`},
-	"Agent.model":           {required: true, pattern: `^[a-z0-9][a-z0-9-]*/.+$`},
-	"HTTPTool.name":         {required: true, pattern: `^[a-zA-Z0-9_-]{1,64}$`},
-	"HTTPTool.url":          {required: true},
-	"HTTPTool.method":       {preset: "POST"},
-	"ClientTool.name":       {required: true, pattern: `^[a-zA-Z0-9_-]{1,64}$`},
-	"ClientTool.timeout":    {preset: "24h"},
-	"EffectDecl.class":      {enum: []string{"read", "workspace", "idempotent", "reversible", "irreversible"}, preset: "from MCP annotations or the HTTP method, else irreversible"},
-	"EffectDecl.timeout":    {preset: "60s"},
-	"EffectDecl.retries":    {preset: "2, or 0 for classes that may not be repeated"},
-	"EffectDecl.burst":      {preset: "1"},
-	"EffectDecl.max_output": {preset: "256 KiB"},
-	"Reconcile.tool":        {required: true},
-	"Reconcile.done":        {required: true},
-	"Policy.default":        {enum: []string{"allow", "ask", "deny"}, preset: "allow"},
-	"Approval.timeout":      {preset: "24h"},
-	"Approval.on_timeout":   {enum: []string{"reject", "approve"}, preset: "reject"},
-	"Budget.on_breach":      {enum: []string{"pause", "stop"}, preset: "pause"},
-	"Limits.steps":          {preset: "100"},
-	"Limits.parallel":       {preset: "64", max: 512},
-	"Limits.retries":        {preset: "4"},
-	"Limits.invalid":        {preset: "4"},
-	"Params.max_output":     {preset: "4096"},
-	"Output.schema":         {required: true},
-	"Output.retries":        {preset: "2"},
-	"Reflect.every":         {required: true, min: 1},
-	"ContextRules.compact":  {preset: "summary", enum: []string{"summary", "drop"}},
-	"Hook.tool":             {required: true},
-	"Hook.when":             {enum: []string{"always", "completed", "failed", "cancelled"}, preset: "always"},
+	"Agent.name":             {required: true, pattern: `^[a-z0-9][a-z0-9._-]{0,62}$`},
+	"Agent.model":            {required: true, pattern: `^[a-z0-9][a-z0-9-]*/.+$`},
+	"HTTPTool.name":          {required: true, pattern: `^[a-zA-Z0-9_-]{1,64}$`},
+	"HTTPTool.url":           {required: true},
+	"HTTPTool.method":        {preset: "POST"},
+	"ClientTool.name":        {required: true, pattern: `^[a-zA-Z0-9_-]{1,64}$`},
+	"ClientTool.timeout":     {preset: "24h"},
+	"EffectDecl.class":       {enum: []string{"read", "workspace", "idempotent", "reversible", "irreversible"}, preset: "from MCP annotations or the HTTP method, else irreversible"},
+	"EffectDecl.timeout":     {preset: "60s"},
+	"EffectDecl.retries":     {preset: "2, or 0 for classes that may not be repeated"},
+	"EffectDecl.burst":       {preset: "1"},
+	"EffectDecl.max_output":  {preset: "256 KiB"},
+	"Reconcile.tool":         {required: true},
+	"Reconcile.done":         {required: true},
+	"Policy.default":         {enum: []string{"allow", "ask", "deny"}, preset: "allow"},
+	"Approval.timeout":       {preset: "24h"},
+	"Approval.on_timeout":    {enum: []string{"reject", "approve"}, preset: "reject"},
+	"Budget.on_breach":       {enum: []string{"pause", "stop"}, preset: "pause"},
+	"Limits.steps":           {preset: "100"},
+	"Limits.parallel":        {preset: "64", max: 512},
+	"Limits.retries":         {preset: "4"},
+	"Limits.invalid":         {preset: "4"},
+	"Params.max_output":      {preset: "4096"},
+	"Agent.skills":           {items: cairn.MaxSkills},
+	"ToolSource.builtin":     {enum: cairn.Builtins},
+	"Environment.image":      {preset: "host", pattern: `^(host|/.+)$`},
+	"Environment.network":    {pattern: `^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$`},
+	"Environment.cpu":        {preset: "2"},
+	"Environment.memory":     {preset: "1Gi"},
+	"Environment.disk":       {preset: "2Gi"},
+	"Environment.processes":  {preset: "256"},
+	"Environment.open_files": {preset: "1024"},
+	"Environment.idle":       {preset: "10m"},
+	"Skill.name":             {required: true, pattern: `^[a-z0-9]+(-[a-z0-9]+)*$`},
+	"Skill.description":      {required: true},
+	"Skill.files":            {required: true},
+	"SkillFile.path":         {required: true},
+	"Output.schema":          {required: true},
+	"Output.retries":         {preset: "2"},
+	"Reflect.every":          {required: true, min: 1},
+	"ContextRules.compact":   {preset: "summary", enum: []string{"summary", "drop"}},
+	"Hook.tool":              {required: true},
+	"Hook.when":              {enum: []string{"always", "completed", "failed", "cancelled"}, preset: "always"},
 }
 
 // fieldKey names a field in the tables above.

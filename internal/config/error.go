@@ -72,5 +72,6 @@ func (s *source) at(p place, format string, args ...any) *Error {
 // source is a file being read.
 type source struct {
 	name  string
+	what  string // "an agent file", for messages
 	lines []string
 }

@@ -1,6 +1,59 @@
 package config
 
-import "strings"
+import (
+	"reflect"
+	"strings"
+
+	"github.com/cairn-run/cairn"
+)
+
+// elsewhereCalled are fields of other programs' agent files, and what they are here.
+var elsewhereCalled = map[string]string{
+	"prompt":             "write instructions, or the text of a Markdown file",
+	"system":             "write instructions, or the text of a Markdown file",
+	"system_prompt":      "write instructions, or the text of a Markdown file",
+	"max_tokens":         "write params: {max_output: 4096}",
+	"max_turns":          "write limits: {steps: 100}",
+	"max_steps":          "write limits: {steps: 100}",
+	"mcp_servers":        "write tools: [{mcp: https://…}]",
+	"mcpservers":         "write tools: [{mcp: https://…}]",
+	"permissions":        "write policy: {allow: […], ask: […], deny: […]}",
+	"response_format":    "write output: {schema: ./schema.json}",
+	"allowed_tools":      "write tools, and rules under policy",
+	"fallbacks":          "write fallback: [provider/name]",
+	"disallowed_tools":   "write policy: {deny: […]}",
+	"working_dir":        "commands begin in the directory of the session's files",
+	"allowed_domains":    "write environment: {network: [api.example.com]}",
+	"network_allow_list": "write environment: {network: [api.example.com]}",
+}
+
+// unknown says what is wrong with a field that a struct does not have, and which
+// one was most likely meant.
+func (d *decoder) unknown(f field, t reflect.Type) error {
+	known := names(t)
+	if n, ok := near(f.Name, known); ok {
+		return d.at(f.At, "field %q is not known: did you mean %q?", f.Name, n)
+	}
+	root := reflect.TypeFor[cairn.Agent]()
+	if t != root && fieldIndex(root, f.Name) >= 0 {
+		return d.at(f.At, "field %q is not known here: it stands on its own, not under another field", f.Name)
+	}
+	if t == root {
+		if what, ok := elsewhereCalled[strings.ReplaceAll(strings.ToLower(f.Name), "-", "_")]; ok {
+			return d.at(f.At, "field %q is not known: %s", f.Name, what)
+		}
+		for i := range t.NumField() {
+			inner := t.Field(i).Type
+			if inner.Kind() == reflect.Pointer {
+				inner = inner.Elem()
+			}
+			if inner.Kind() == reflect.Struct && fieldIndex(inner, f.Name) >= 0 {
+				return d.at(f.At, "field %q is not known here: did you mean it under %q?", f.Name, jsonName(t.Field(i)))
+			}
+		}
+	}
+	return d.at(f.At, "field %q is not known here: expected one of %s", short(f.Name), strings.Join(known, ", "))
+}
 
 // near finds the known name that somebody most likely meant: at most a third of
 // the letters wrong, swapped, missing or too many.

@@ -209,5 +209,16 @@ func FuzzParse(f *testing.F) {
 		if again.Digest() != a.Digest() {
 			t.Fatalf("the JSON of a definition is another version:\n%s", text)
 		}
+		readable := readable(t, a)
+		if len(a.Skills) > 0 {
+			return // of skills the readable form has only names
+		}
+		again, err = config.ParseAgent("agent.yaml", []byte(readable))
+		if err != nil {
+			t.Fatalf("the readable form of a definition is refused: %v\n%s", err, readable)
+		}
+		if again.Digest() != a.Digest() {
+			t.Fatalf("the readable form of a definition is another version:\n%s\n%s", text, readable)
+		}
 	})
 }

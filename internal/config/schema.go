@@ -97,6 +97,12 @@ func holds(t reflect.Type) string {
 		return "duration, `30m`"
 	case typeRaw:
 		return "any value"
+	case typeBytes:
+		return "size, `512Mi`"
+	case typeContent:
+		return "base64"
+	case typeSkill:
+		return "folder, `./skills/pdf`, or fields"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -130,6 +136,14 @@ func (g *schemaGen) of(t reflect.Type) *tree {
 		return object("type", text("string"), "pattern", text(`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|^0$`), "examples", list(text("30m")))
 	case typeRaw:
 		return object()
+	case typeBytes:
+		return object("oneOf", list(
+			object("type", text("string"), "pattern", text(`^[0-9]+(Ki|Mi|Gi|Ti)?$`), "examples", list(text("512Mi"))),
+			object("type", text("integer"), "minimum", number(0), "description", text("Bytes."))))
+	case typeContent:
+		return object("type", text("string"), "contentEncoding", text("base64"))
+	case typeSkill:
+		return object("oneOf", list(object("type", text("string"), "description", text("A folder at or below the directory of the agent file, with a SKILL.md.")), g.ref(t)))
 	case typeMCP:
 		return object("oneOf", list(object("type", text("string"), "description", text("URL of the server.")), g.ref(t)))
 	}
@@ -178,24 +192,7 @@ func (g *schemaGen) fields(t reflect.Type) *tree {
 		case jsonName(f) == "input_schema":
 			s = object("type", text("object"))
 		}
-		for j := range s.Fields {
-			if s.Fields[j].Name == "minimum" && r.min > 0 {
-				s.Fields[j].Value = number(r.min)
-			}
-		}
-		if r.max > 0 {
-			s.Fields = append(s.Fields, field{Name: "maximum", Value: number(r.max)})
-		}
-		if r.pattern != "" {
-			s.Fields = append(s.Fields, field{Name: "pattern", Value: text(r.pattern)})
-		}
-		if len(r.enum) > 0 {
-			values := list()
-			for _, v := range r.enum {
-				values.Items = append(values.Items, text(v))
-			}
-			s.Fields = append(s.Fields, field{Name: "enum", Value: values})
-		}
+		r.restrict(s)
 		note := about[fieldKey(t, f)]
 		if r.preset != "" {
 			note += " Default: " + r.preset + "."
@@ -211,6 +208,35 @@ func (g *schemaGen) fields(t reflect.Type) *tree {
 		s.Fields = append(s.Fields, field{Name: "required", Value: required})
 	}
 	return append1(s, "additionalProperties", &tree{Kind: yamltree.Bool, Text: "false"})
+}
+
+// restrict puts what a field may hold beyond its type into its schema; of a list,
+// that is said of its items.
+func (r rule) restrict(s *tree) {
+	for j, f := range s.Fields {
+		switch {
+		case f.Name == "items" && f.Value.Kind == yamltree.Mapping:
+			if r.items > 0 {
+				s.Fields = append(s.Fields, field{Name: "maxItems", Value: number(r.items)})
+			}
+			s = f.Value
+		case f.Name == "minimum" && r.min > 0:
+			s.Fields[j].Value = number(r.min)
+		}
+	}
+	if r.max > 0 {
+		append1(s, "maximum", number(r.max))
+	}
+	if r.pattern != "" {
+		append1(s, "pattern", text(r.pattern))
+	}
+	if len(r.enum) > 0 {
+		values := list()
+		for _, v := range r.enum {
+			values.Items = append(values.Items, text(v))
+		}
+		append1(s, "enum", values)
+	}
 }
 
 func append1(t *tree, name string, v *tree) *tree {
