@@ -9,7 +9,7 @@ GOLANGCI_VERSION := v2.15.0
 GOFUMPT_VERSION := v0.12.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint fmt generate race fuzz torture airline conformance local bench clean tools
+.PHONY: help build man demo examples test check lint fmt generate race fuzz torture airline conformance local bench clean tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -17,8 +17,17 @@ help: ## this list
 build: ## the binary, into bin/cairn
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/cairn ./cmd/cairn
 
-demo: build ## a support-desk agent, killed in the middle of a refund, carries on (no key, no server)
-	CGO_ENABLED=0 $(GO) run ./examples/support-desk/demo --cairn $(BIN)/cairn
+man: build ## manual pages, into bin/man
+	$(BIN)/cairn man $(BIN)/man
+
+demo: build ## a coding agent in a sandbox is killed in the middle of a release and carries on (no key; MODEL=…, SANDBOX=none)
+	@CGO_ENABLED=0 $(GO) run -trimpath ./examples/coding-agent/demo -cairn $(BIN)/cairn -model '$(call typed,MODEL)' -sandbox '$(call typed,SANDBOX)'
+
+# Only what stands on the command line of make: a variable of the environment may mean something else.
+typed = $(if $(filter command,$(origin $(1))),$($(1)))
+
+examples: ## plays every example on the script model; each checks itself
+	$(GO) test -count=1 ./examples/...
 
 test: ## installs what the tests need and runs every test
 	./scripts/test

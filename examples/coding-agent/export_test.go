@@ -1,0 +1,4 @@
+package codingagent
+
+// Unusable is what is said where there is no sandbox.
+var Unusable = unusable
