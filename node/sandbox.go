@@ -40,7 +40,7 @@ func openHands(o Options, results builtin.Results) (_ *hands, err error) {
 	switch o.Sandbox {
 	case "", "ns":
 		uid, gid = ns.Owner()
-		h.sandbox, err = ns.Open(ns.Options{Dir: filepath.Join(o.Dir, sandboxDir), Logger: o.Logger})
+		h.sandbox, err = ns.Open(ns.Options{Dir: filepath.Join(o.Dir, sandboxDir), Spare: 1, Logger: o.Logger})
 	case SandboxNone:
 		h.sandbox = none.Open()
 	default:

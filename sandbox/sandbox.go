@@ -36,8 +36,8 @@ const ImageHost = "host"
 type Driver interface {
 	// Name is what listings show: "ns", "none".
 	Name() string
-	// Probe looks at what this machine allows, with real attempts. It is made once
-	// and remembered.
+	// Probe looks at what this machine allows, with real attempts. What it finds is
+	// remembered, unless it is passing.
 	Probe(ctx context.Context) Caps
 	// Create makes an instance. Errors are *cairn.Error; CodeUnavailable with
 	// Retryable: another attempt may succeed. Nothing is left of one that failed.
@@ -231,6 +231,8 @@ type Caps struct {
 	Usable bool
 	// Why says what is missing when it is not usable, and Fix what to do about it.
 	Why, Fix string
+	// Passing says that the trial was disturbed: another probe may find otherwise.
+	Passing bool
 	// Isolation is "namespaces" or "none".
 	Isolation string
 	Rootless  bool

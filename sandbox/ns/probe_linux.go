@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/sandbox"
 )
 
@@ -36,7 +38,9 @@ func (d *driver) Probe(ctx context.Context) sandbox.Caps {
 	if err != nil {
 		c.Why, c.Fix = explain(err, lookAround(d.root))
 		d.log.Debug("the sandbox cannot be used", "error", err)
-		d.probe.caps, d.probe.done = c, ctx.Err() == nil // with a caller that has time, it may succeed
+		// With a caller that has time, or when nobody kills the helper, it may succeed.
+		c.Passing = ctx.Err() != nil || cairn.AsError(err).Retryable
+		d.probe.caps, d.probe.done = c, !c.Passing
 		return c
 	}
 	c.Usable, c.Overlay, c.Seccomp, c.Landlock = true, true, built.Seccomp, built.Landlock
@@ -63,11 +67,11 @@ func (d *driver) enforced() map[string]sandbox.Enforcement {
 }
 
 func (d *driver) try(ctx context.Context) (*builtInfo, error) {
-	dir, err := os.MkdirTemp("", "cairn-probe-")
+	dir, err := d.trial()
 	if err != nil {
 		return nil, fmt.Errorf("make a directory to try the sandbox in: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer func() { _ = removeTrial(dir) }() // else the next one does
 	uid, gid := Owner()
 	for _, name := range []string{"upper", "work"} {
 		p := filepath.Join(dir, name)
@@ -92,10 +96,47 @@ func (d *driver) try(ctx context.Context) (*builtInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Signal != "" {
+		return nil, &cairn.Error{Code: cairn.CodeUnavailable, Message: "a command in the sandbox was killed with " + e.Signal, Retryable: true}
+	}
 	if e.Code != 0 {
 		return nil, fmt.Errorf("a command in the sandbox ended with code %d (%s)", e.Code, e.Signal)
 	}
 	return &builtInfo{Seccomp: i.built.Seccomp, Landlock: i.built.Landlock}, nil
+}
+
+// trialPrefix begins the names of directories of probes.
+const trialPrefix = "probe-"
+
+// trial makes a directory for a probe: below the driver's own, where what a killed
+// process left is found again, if it has one.
+func (d *driver) trial() (string, error) {
+	if d.dir == "" {
+		return os.MkdirTemp("", "cairn-"+trialPrefix)
+	}
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return "", err
+	}
+	left, err := filepath.Glob(filepath.Join(d.dir, trialPrefix+"*"))
+	for _, old := range left {
+		err = errors.Join(err, removeTrial(old))
+	}
+	if err != nil {
+		d.log.Warn("what an earlier probe left could not be removed", "error", err)
+	}
+	return os.MkdirTemp(d.dir, trialPrefix)
+}
+
+// removeTrial removes the directory of a probe. Overlayfs leaves directories without
+// permissions in its work directory, which only root can look into as they are.
+func removeTrial(dir string) error {
+	_ = filepath.WalkDir(filepath.Join(dir, "work"), func(p string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			err = os.Chmod(p, 0o700) //nolint:gosec // of a directory that is removed
+		}
+		return err
+	}) // what follows says what failed
+	return os.RemoveAll(dir)
 }
 
 // builtInfo is what an instance has.

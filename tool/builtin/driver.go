@@ -59,9 +59,6 @@ type Driver struct {
 	slots     chan struct{} // a token for each instance that lives
 	creations chan struct{}
 
-	probe sync.Once
-	caps  sandbox.Caps
-
 	mu       sync.Mutex
 	closed   bool
 	waiting  int // calls that wait for a slot
@@ -84,6 +81,7 @@ func New(o Options) *Driver {
 	if d.o.Creations <= 0 {
 		d.o.Creations = 2 * runtime.GOMAXPROCS(0)
 	}
+	d.plain = o.Sandbox != nil && o.Sandbox.Name() == "none"
 	d.tidy()
 	d.slots = make(chan struct{}, d.o.Instances)
 	d.creations = make(chan struct{}, d.o.Creations)
@@ -149,15 +147,15 @@ func (d *Driver) usable(ctx context.Context, c tool.Call) error {
 	if d.o.Sandbox == nil || d.o.Workspaces == nil {
 		return refuse(cairn.CodeDenied, "%s needs a sandbox, and this node has none: see what cairn doctor says", c.Tool)
 	}
-	d.probe.Do(func() {
-		d.caps = d.o.Sandbox.Probe(context.WithoutCancel(ctx))
-		d.plain = d.caps.Isolation == "none"
-	})
-	if !d.caps.Usable {
-		return refuse(cairn.CodeDenied, "%s needs a sandbox, and %s cannot be used on this machine: %s; %s", c.Tool, d.o.Sandbox.Name(), d.caps.Why, d.caps.Fix)
+	caps := d.o.Sandbox.Probe(context.WithoutCancel(ctx)) // it remembers
+	if caps.Passing {
+		return &cairn.Error{Code: cairn.CodeUnavailable, Message: "the sandbox could not be tried: " + caps.Why, NotDone: true, Retryable: true}
+	}
+	if !caps.Usable {
+		return refuse(cairn.CodeDenied, "%s needs a sandbox, and %s cannot be used on this machine: %s; %s", c.Tool, d.o.Sandbox.Name(), caps.Why, caps.Fix)
 	}
 	// A run that was started inside a boundary is never continued without one.
-	if name := d.o.Sandbox.Name(); c.Sandbox != "" && c.Sandbox != name && d.caps.Isolation == "none" {
+	if name := d.o.Sandbox.Name(); c.Sandbox != "" && c.Sandbox != name && caps.Isolation == "none" {
 		return refuse(cairn.CodeDenied, "the run was started in the sandbox %q, and this node runs commands in %q, without a boundary: start the node with --sandbox %s to go on", c.Sandbox, name, c.Sandbox)
 	}
 	return nil
