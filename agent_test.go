@@ -74,15 +74,15 @@ func TestAgentValidate(t *testing.T) {
 		"environment":                func(a *cairn.Agent) { a.Environment.CPU = -1 },
 		"environment.memory":         func(a *cairn.Agent) { a.Environment.Memory = 1 << 20 },
 		"skills[0].name":             func(a *cairn.Agent) { a.Skills = []cairn.Skill{{Name: "A", Description: "x"}} },
-		"skills[1].name":             func(a *cairn.Agent) { a.Skills = []cairn.Skill{skill("a"), skill("a")} },
+		"skills[1].name":             func(a *cairn.Agent) { a.Skills = []cairn.Skill{skill(), skill()} },
 		"skills[0].description":      func(a *cairn.Agent) { a.Skills = []cairn.Skill{{Name: "a"}} },
 		"skills[0].files":            func(a *cairn.Agent) { a.Skills = []cairn.Skill{{Name: "a", Description: "x"}} },
 		"skills[0].files ": func(a *cairn.Agent) {
-			a.Skills = []cairn.Skill{skill("a")}
+			a.Skills = []cairn.Skill{skill()}
 			a.Skills[0].Files = append(a.Skills[0].Files, cairn.SkillFile{Path: "../../etc/passwd"})
 		},
 		"skills": func(a *cairn.Agent) {
-			a.Skills = []cairn.Skill{skill("a")}
+			a.Skills = []cairn.Skill{skill()}
 			a.Skills[0].Files[0].Content = make([]byte, cairn.MaxSkillBytes+1)
 		},
 		"on_exit[0].tool":      func(a *cairn.Agent) { a.OnExit = []cairn.Hook{{}} },
@@ -175,7 +175,7 @@ func TestDuration(t *testing.T) {
 	}
 }
 
-// skill is a skill with nothing but its SKILL.md.
-func skill(name string) cairn.Skill {
-	return cairn.Skill{Name: name, Description: "Does it.", Files: []cairn.SkillFile{{Path: "SKILL.md", Content: []byte("How.")}}}
+// skill is a skill called a with nothing but its SKILL.md.
+func skill() cairn.Skill {
+	return cairn.Skill{Name: "a", Description: "Does it.", Files: []cairn.SkillFile{{Path: "SKILL.md", Content: []byte("How.")}}}
 }

@@ -35,6 +35,9 @@ type (
 		From   Digest `json:"from_digest"`
 		Agent  string `json:"agent"`
 		Digest Digest `json:"agent_digest"`
+		// Apart was spent under the former definition and not drawn from shared budgets:
+		// those of the next one have no part in it.
+		Apart Money `json:"apart,omitzero"`
 	}
 	// SessionForked closes what the parent had open; ids derive from Key from here on.
 	SessionForked struct {
@@ -164,6 +167,7 @@ type (
 		Source  int             `json:"source,omitzero"`
 		Class   EffectClass     `json:"class,omitzero"`
 		Files   Access          `json:"files,omitzero"`
+		Sandbox string          `json:"sandbox,omitzero"` // the driver of commands from here on, in a run that was started without one
 		Args    json.RawMessage `json:"args,omitempty"`
 		Key     string          `json:"key,omitzero"`
 		Digest  Digest          `json:"digest,omitzero"`
@@ -225,10 +229,12 @@ type (
 		Snapshotted
 	}
 	// SandboxReleasing intends the end of what the run left running in its sandbox, and
-	// SandboxReleased says what that was.
+	// SandboxReleased says what that was. With an error it is not certain that all of it
+	// is dead.
 	SandboxReleasing struct{}
 	SandboxReleased  struct {
 		Killed []string `json:"killed,omitempty"`
+		Error  *Error   `json:"error,omitempty"`
 	}
 	// PlanUpdated is the plan the model recorded.
 	PlanUpdated struct {

@@ -104,7 +104,8 @@ func coldStart(ctx context.Context, b *bench) (_ []row, err error) {
 	command := func(args ...string) error {
 		return exec.CommandContext(ctx, args[0], args[1:]...).Run() //nolint:gosec // true, and bubblewrap as it is installed
 	}
-	bwrap, missing := exec.LookPath("bwrap")
+	bwrap, err := exec.LookPath("bwrap")
+	without := err != nil
 	there, err := cold.driver.Create(ctx, sandbox.Spec{ID: "there", Root: sandbox.Root{Lower: cold.root.Lower}})
 	if err != nil {
 		return nil, err
@@ -120,7 +121,7 @@ func coldStart(ctx context.Context, b *bench) (_ []row, err error) {
 	}{
 		{plain, func(int) error { return command("/bin/true") }},
 		{wrapped, func(int) error {
-			if missing != nil {
+			if without {
 				return nil
 			}
 			return command(bubblewrap(bwrap)...)
@@ -145,7 +146,7 @@ func coldStart(ctx context.Context, b *bench) (_ []row, err error) {
 	var rows []row
 	for _, w := range ways[2:] {
 		r := row{Name: w.name + ", p50", Measured: millis(at(took[w.name], 0.5)), Unit: "ms"}
-		if missing == nil {
+		if !without {
 			r.Beside = &beside{wrapped, millis(at(took[wrapped], 0.5))}
 			r.Goal = &goal{Limit: 1.5, OfRatio: true}
 		}

@@ -32,6 +32,13 @@ func (p *planner) shared() []cairn.SharedBudget {
 	return []cairn.SharedBudget{{ID: "agent:" + p.s.Agent, Limit: limit + p.s.Money.RaisedAgent}}
 }
 
+// undrawn is what is left of what was drawn from shared budgets; negative: more was
+// spent or reserved than that.
+func (s *State) undrawn() cairn.Money {
+	m := &s.Money
+	return m.Granted + m.Apart - m.Spent - m.Reserved
+}
+
 // afford says whether a reservation fits every budget now. If it does not, it
 // plans what has to happen first: a draw, an ask, or the end of the run.
 func (p *planner) afford(need cairn.Money) bool {
@@ -50,8 +57,8 @@ func (p *planner) afford(need cairn.Money) bool {
 			return false
 		}
 	}
-	if shared := p.shared(); shared != nil && held+need > m.Granted {
-		missing := held + need - m.Granted
+	if shared := p.shared(); shared != nil && need > p.s.undrawn() {
+		missing := need - p.s.undrawn()
 		amount := max(missing, min(need*drawSlices, shared[0].Limit/drawSlices))
 		if m.Refused > 0 {
 			if missing >= m.Refused {

@@ -23,6 +23,10 @@ func Fold(s State, e cairn.Event) State {
 	case cairn.SessionMoving:
 		s.Move = &Move{Agent: d.Agent, Digest: d.Digest}
 	case cairn.SessionMoved:
+		if d.Agent != s.Agent {
+			s.Money.RaisedAgent = 0 // it was said of another agent's budget
+		}
+		s.Money.Apart, s.Money.Refused = s.Money.Apart+d.Apart, 0
 		s.Agent, s.Digest, s.Move = d.Agent, d.Digest, nil
 		s.Context.Toolset = 0
 		s.Run.Model, s.Run.Moved = "", s.Run.Active
@@ -41,9 +45,7 @@ func Fold(s State, e cairn.Event) State {
 		s.Runs++
 		s.Run = Run{Active: true, ID: e.Run, Started: e.At, Deadline: d.Deadline, Cap: d.Budget, Want: true}
 		s.LastErr, s.Money.Refused = nil, 0
-		if d.Sandbox != "" {
-			s.Files.Sandbox = d.Sandbox
-		}
+		s.inSandbox(d.Sandbox)
 	case cairn.RunPaused:
 		s.Run.Paused = true
 	case cairn.RunResumed:
@@ -99,7 +101,7 @@ func Fold(s State, e cairn.Event) State {
 	case cairn.BudgetRequested:
 		s.Draw = &Draw{Seq: e.Seq, Budgets: d.Budgets, Amount: d.Amount}
 		s.Run.Returned = s.Run.Ending != nil
-		if s.Move != nil && s.Run.Ending == nil && d.Amount <= 0 {
+		if s.Move != nil && s.Run.Ending == nil && s.Model == nil { // else it is for a retry of that call
 			m := *s.Move
 			m.Settled = true
 			s.Move = &m
@@ -297,7 +299,7 @@ func (s *State) foldModel(e cairn.Event) {
 		switch m := s.Model; {
 		case m == nil:
 		case m.Purpose == cairn.PurposeCompact:
-			s.Context.Summed = !m.Stop // it was not wanted just then: it may be asked for again
+			s.Context.Summed = !m.Stop && s.Move == nil // it was not wanted just then: it may be asked for again
 		case !m.Stop:
 			s.Run.Purpose = m.Purpose // what it was asked for is still to be answered
 		}
@@ -340,6 +342,7 @@ func (s *State) settle(u cairn.Usage, cost cairn.Money, status cairn.CostStatus)
 
 func (s *State) foldCall(e cairn.Event) {
 	if d, ok := e.Data.(cairn.ToolCallRequested); ok {
+		s.inSandbox(d.Sandbox)
 		s.Calls = append(slices.Clip(s.Calls), Call{
 			Seq: e.Seq, Run: e.Run, Phase: PhaseReady, Tool: d.Tool, Host: d.Host, Source: d.Source, Class: d.Class, Files: d.Files,
 			Args: d.Args, Key: d.Key, Digest: d.Digest, Def: d.Def, Attempt: 1, Retries: d.Retries, Timeout: d.Timeout,

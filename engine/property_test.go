@@ -32,6 +32,9 @@ type world struct {
 	last     *cairn.ModelRequest
 	lastSeq  cairn.Seq
 	granted  cairn.Money
+	drawn    map[string]cairn.Money // by shared budget
+	spent    map[string]cairn.Money // by the shared budget of the agent it was spent under
+	refused  bool                   // by a shared budget, at any time
 	inputs   int
 	requests int
 }
@@ -98,7 +101,11 @@ func newWorld(t *rapid.T) *world {
 	other.Instructions = "Be exact and quick."
 	moved := *w.env
 	moved.Agent = &other
-	w.envs = map[cairn.Digest]*engine.Env{a.Digest(): w.env, other.Digest(): &moved}
+	third := *a
+	third.Name, third.Budget.Agent = "b", cairn.Money(rapid.SampledFrom([]int64{0, 300_000_000}).Draw(t, "other agent cap"))
+	handed := *w.env
+	handed.Agent = &third
+	w.envs = map[cairn.Digest]*engine.Env{a.Digest(): w.env, other.Digest(): &moved, third.Digest(): &handed}
 	w.step(cairn.Start{Agent: "a", Digest: a.Digest(), Content: []cairn.Part{cairn.Text("Do it.")}, Once: rapid.Bool().Draw(t, "once")})
 	return w
 }
@@ -109,7 +116,9 @@ func (w *world) check(tool string) cairn.Check {
 
 // step feeds one input, folds what follows and checks every invariant.
 func (w *world) step(d cairn.InputData) {
-	w.inputs++
+	if w.inputs++; w.spent == nil {
+		w.drawn, w.spent = map[string]cairn.Money{}, map[string]cairn.Money{}
+	}
 	key := w.s.Key // as it is named since the last fork
 	if f, ok := d.(cairn.Fork); ok {
 		key = cairn.SessionKey{Tenant: "t", ID: f.Parent.ID + "f"}
@@ -137,10 +146,12 @@ func (w *world) step(d cairn.InputData) {
 		if final != "" && !afterEnd(e) {
 			w.t.Fatalf("%s after the session was %s", e.Type(), final)
 		}
+		under, before := "agent:"+w.s.Agent, w.s.Money.Spent
 		if f, ok := e.Data.(cairn.WorkspaceSnapshotted); ok {
 			w.files = f.Snapshot
 		}
 		w.s = engine.Fold(w.s, e)
+		w.spent[under] += w.s.Money.Spent - before
 		w.history = append(w.history, e)
 	}
 	if env := w.envs[w.s.Digest]; env != nil {
@@ -180,8 +191,14 @@ func (w *world) invariants() {
 	if limit := w.env.Agent.Budget.Session; limit > 0 && m.Spent+m.Reserved > limit+m.RaisedSession {
 		w.t.Fatalf("session budget overspent: %s + %s of %s", m.Spent, m.Reserved, limit)
 	}
-	if w.env.Agent.Budget.Agent > 0 && m.Spent+m.Reserved > m.Granted {
+	if w.env.Agent.Budget.Agent > 0 && m.Spent+m.Reserved > m.Granted+m.Apart {
 		w.t.Fatalf("more is spent or reserved than was drawn: %s + %s of %s", m.Spent, m.Reserved, m.Granted)
+	}
+	for _, env := range w.envs { // all that has a name has the same shared budget, or none
+		id := "agent:" + env.Agent.Name
+		if spent := w.spent[id]; env.Agent.Budget.Agent > 0 && !s.Run.Active && !w.refused && spent != w.drawn[id] {
+			w.t.Fatalf("%s was spent under %s, and %s drawn from its budget", spent, id, w.drawn[id])
+		}
 	}
 	if m.Granted != w.granted {
 		w.t.Fatalf("the journal says %s was drawn, the budget says %s", m.Granted, w.granted)
@@ -375,10 +392,13 @@ func (w *world) perform() {
 		w.step(cairn.ReleaseOutcome{Effect: e.ID, Killed: w.s.Files.Running})
 	case cairn.EffectDraw:
 		out := cairn.DrawOutcome{Effect: e.ID, Granted: e.Draw.Amount}
-		if w.granted+e.Draw.Amount > e.Draw.Budgets[0].Limit {
+		from := e.Draw.Budgets[0]
+		if w.drawn[from.ID]+e.Draw.Amount > from.Limit {
 			out.Granted, out.Error = 0, cairn.Errorf(cairn.CodeBudget, "exhausted")
+			w.refused = true
 		}
 		w.granted += out.Granted
+		w.drawn[from.ID] += out.Granted
 		w.step(out)
 	}
 }
@@ -422,7 +442,7 @@ func TestProperties(t *testing.T) {
 			"move": func(t *rapid.T) {
 				w.t = t
 				to := rapid.SampledFrom(slices.Sorted(maps.Keys(w.envs))).Draw(t, "to")
-				w.step(cairn.Move{Agent: "a", Digest: to})
+				w.step(cairn.Move{Agent: w.envs[to].Agent.Name, Digest: to})
 			},
 			"takeover": func(t *rapid.T) { w.t = t; w.step(cairn.Takeover{Epoch: 2}) },
 			"wake": func(t *rapid.T) {

@@ -172,6 +172,9 @@ func (p *script) run(t *testing.T, d *datadriven.TestData) string {
 		if has("drained") {
 			out.Error = cairn.Errorf(cairn.CodeCancelled, "stopped")
 		}
+		if has("failed") {
+			out.Error = cairn.Errorf(cairn.CodeUnavailable, "the sandbox could not be ended")
+		}
 		return p.step(t, out)
 	case "post", "interrupt":
 		return p.step(t, cairn.Post{Content: content, Interrupt: d.Cmd == "interrupt"})

@@ -42,7 +42,7 @@ type State struct {
 type Files struct {
 	Base    cairn.Digest   `json:",omitzero"` // what they were in the beginning
 	Now     cairn.Snapshot `json:",omitzero"`
-	Sandbox string         `json:",omitzero"`  // the driver that the last run was started with
+	Sandbox string         `json:",omitzero"`  // the driver of the last run that had one
 	Running []string       `json:",omitempty"` // background commands
 }
 
@@ -88,6 +88,7 @@ type Run struct {
 	Reflected int // model calls since the last reflect turn
 	Compacted bool
 	Returned  bool // what was drawn has been settled with what was spent
+	Sandboxed bool `json:",omitzero"` // Files.Sandbox is that of this run
 	Moved     bool `json:",omitzero"` // the definition has just changed: the next step is planned under the new one
 
 	Unknown     []cairn.EffectID `json:",omitempty"`
@@ -171,6 +172,7 @@ type Money struct {
 	Spent    cairn.Money // settled
 	Reserved cairn.Money // held for the open model call
 	Granted  cairn.Money // drawn from shared budgets, net
+	Apart    cairn.Money `json:",omitzero"` // spent under former definitions, no matter of the shared budgets of this one
 	Refused  cairn.Money // what the last draw was not given; zero: it was given
 	// Raised is what people allowed on top, by scope.
 	RaisedRun, RaisedSession, RaisedAgent cairn.Money
@@ -287,6 +289,14 @@ func (s *State) inFlight() bool {
 		}
 	}
 	return false
+}
+
+// inSandbox takes the driver that the commands of the run are made in; empty: nothing
+// is said.
+func (s *State) inSandbox(driver string) {
+	if driver != "" {
+		s.Files.Sandbox, s.Run.Sandboxed = driver, true
+	}
 }
 
 // turns says of the open calls, in order, which have to wait for one before them:

@@ -263,6 +263,11 @@ func (p *planner) advance() {
 		p.finish()
 		return
 	}
+	if m := p.s.Model; m != nil && m.Waiting && p.s.Move != nil && r.Stop == nil && p.s.Draw == nil {
+		p.about(p.s.effect(m.Seq), cairn.ModelFailed{Attempt: m.Attempt, Error: cairn.Error{
+			Code: cairn.CodeCancelled, Message: "The session was moved before the call was tried again.", NotDone: true,
+		}})
+	}
 	if m := p.s.Model; m != nil && m.Waiting && r.Stop == nil {
 		due := !p.now.Before(m.RetryAt)
 		if due && !r.Paused && p.s.Draw == nil && !p.s.budgetAsked() {
@@ -273,7 +278,8 @@ func (p *planner) advance() {
 	if p.s.Model != nil || p.s.batch() > 0 || p.s.Discover != nil || p.s.Draw != nil {
 		return
 	}
-	if p.s.Move != nil && r.Stop == nil && p.moveOn() {
+	if p.s.Move != nil && r.Stop == nil {
+		p.moveOn()
 		return
 	}
 	if r.Stop != nil {
@@ -369,7 +375,7 @@ func (p *planner) finish() {
 		p.about(p.next(), cairn.SandboxReleasing{})
 		return
 	}
-	left := p.s.Money.Granted - p.s.Money.Spent - p.s.Money.Reserved
+	left := p.s.undrawn()
 	if shared := p.shared(); shared != nil && left != 0 && !r.Returned {
 		p.emit(cairn.BudgetRequested{Budgets: shared, Amount: -left})
 		return

@@ -177,7 +177,7 @@ func (p *planner) modelFailed(err cairn.Error, b bill) {
 		})
 	}
 	info, fallback := p.env.model(m.Model), p.env.fallback(m.Model)
-	if m.Stop || p.s.Run.Stop != nil {
+	if m.Stop || p.s.Run.Stop != nil || p.s.Move != nil { // the definition that it is moved to asks anew
 		give()
 		return
 	}

@@ -21,20 +21,30 @@ func (p *planner) move(d cairn.Move) {
 
 func (p *planner) moved() {
 	m := *p.s.Move
-	p.emit(cairn.SessionMoved{From: p.s.Digest, Agent: m.Agent, Digest: m.Digest})
+	for _, a := range p.s.Asks {
+		if a.Kind == cairn.AskBudget { // whether the next request can be paid is another question now
+			p.emit(cairn.AskResolved{Ask: a.ID, Status: cairn.AskSuperseded, Comment: "The session goes on under another definition."})
+		}
+	}
+	d := cairn.SessionMoved{From: p.s.Digest, Agent: m.Agent, Digest: m.Digest}
+	// What was spent until now is no matter of the next one's shared budgets. Only an
+	// agent that was refused what it had spent too much goes on owing it.
+	if m.Agent != p.s.Agent || p.shared() == nil {
+		d.Apart = -p.s.undrawn()
+	}
+	p.emit(d)
 }
 
 // moveOn changes the definition within a run. What the former one drew from its
-// shared budgets is settled first: the next one has others. True: nothing more can
-// be planned in this step, because the environment is that of the former.
-func (p *planner) moveOn() bool {
-	left := p.s.Money.Granted - p.s.Money.Spent - p.s.Money.Reserved
+// shared budgets is settled first: the next one has others. Nothing more can be
+// planned in this step, because the environment is that of the former.
+func (p *planner) moveOn() {
+	left := p.s.undrawn()
 	if shared := p.shared(); shared != nil && left != 0 && !p.s.Move.Settled {
 		p.emit(cairn.BudgetRequested{Budgets: shared, Amount: -left})
-		return true
+		return
 	}
 	p.moved()
-	return true
 }
 
 // released takes that nothing of the session runs in its sandbox any more.
@@ -42,7 +52,7 @@ func (p *planner) released(d cairn.ReleaseOutcome) {
 	if p.s.Release == 0 || p.s.effect(p.s.Release) != d.Effect || d.Error != nil && d.Error.Code == cairn.CodeCancelled {
 		return // the owner drains: the next one releases
 	}
-	p.about(d.Effect, cairn.SandboxReleased{Killed: d.Killed})
+	p.about(d.Effect, cairn.SandboxReleased{Killed: d.Killed, Error: d.Error})
 }
 
 // instructions are what the model is told before the conversation: the agent's

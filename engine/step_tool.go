@@ -35,6 +35,9 @@ func (p *planner) call(from callOrigin, tool string, check cairn.Check) {
 	if spec != nil {
 		d.Host, d.Source, d.Class, d.Files, d.Def = spec.Host, spec.Source, spec.Class, spec.Files, spec.Digest
 		d.Retries, d.Timeout, d.Reconcile = spec.Retries, spec.Timeout, spec.Reconcile
+		if spec.Files != cairn.AccessNone && !p.s.Run.Sandboxed { // the run was moved to a definition with such tools
+			d.Sandbox = p.env.Sandbox
+		}
 	}
 	if check.Error != nil {
 		d.Verdict = ""
@@ -238,7 +241,7 @@ func (p *planner) toolset(d cairn.ToolsetOutcome) {
 	switch {
 	case d.Error == nil:
 		p.about(d.Effect, cairn.ToolsetPinned{Tools: d.Tools})
-	case w.Stop:
+	case w.Stop, p.s.Move != nil && p.s.Run.Ending == nil:
 		p.about(d.Effect, cairn.ToolsetFailed{Attempt: d.Attempt, Error: *d.Error})
 	case d.Error.Code == cairn.CodeCancelled:
 		p.about(d.Effect, cairn.ToolsetRetried{Attempt: d.Attempt, Error: *d.Error, NextAt: p.now})

@@ -16,7 +16,7 @@ import (
 
 // amounts are the fields of events that hold money.
 var amounts = map[string]bool{
-	"amount": true, "budget": true, "cost": true, "estimated": true, "granted": true, "limit": true, "need": true,
+	"amount": true, "apart": true, "budget": true, "cost": true, "estimated": true, "granted": true, "limit": true, "need": true,
 	"reserved": true, "run": true, "session": true, "spent": true,
 }
 

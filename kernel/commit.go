@@ -135,7 +135,7 @@ func answered(events []cairn.Event) []cairn.EffectID {
 	for _, e := range events {
 		switch e.Data.(type) {
 		case cairn.ModelCompleted, cairn.ModelFailed, cairn.ModelRetried,
-			cairn.ToolCallCompleted, cairn.ToolCallFailed, cairn.ToolCallRetried:
+			cairn.ToolCallCompleted, cairn.ToolCallFailed, cairn.ToolCallRetried, cairn.ToolCallUnknown:
 			ids = append(ids, e.Step)
 		}
 	}

@@ -229,6 +229,25 @@ func TestToolOutput(t *testing.T) {
 	})
 }
 
+// What a tool said is not said any more when nobody knows what became of its call.
+func TestToolOutputUnknown(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.host.model = says(calls("pay", `{"amount":5}`))
+		w.host.tool = func(_ context.Context, j kernel.Job) cairn.InputData {
+			j.Say(cairn.Delta{Kind: cairn.PartOutput, Text: "half"})
+			return cairn.ToolOutcome{Error: cairn.Errorf(cairn.CodeUnavailable, "the connection broke")}
+		}
+		n := w.node(kernel.Options{})
+		k := w.start("Pay.", true)
+		w.until(k, cairn.StatusWaiting)
+		late := n.live.Watch(k)
+		defer late.Stop()
+		if got := latest(t, late).Said; len(got) != 0 {
+			t.Errorf("after the call %v is still being said", got)
+		}
+	})
+}
+
 // A session that is moved goes on under the new definition with its next model
 // call, also when the process dies in between.
 func TestMove(t *testing.T) {

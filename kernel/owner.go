@@ -280,7 +280,7 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 		}
 		now := o.k.o.Now().UTC()
 		for i, in := range inbox {
-			if i >= inboxPage && rank(in.Data) == rankOther {
+			if i >= inboxPage && o.rank(in.Data) == rankOther {
 				continue // beyond the page only what is stepped first is taken
 			}
 			in.Stepped = now
@@ -288,7 +288,7 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 			b.inputs = append(b.inputs, in)
 		}
 	}
-	slices.SortStableFunc(b.inputs, func(x, y cairn.Input) int { return rank(x.Data) - rank(y.Data) })
+	slices.SortStableFunc(b.inputs, func(x, y cairn.Input) int { return o.rank(x.Data) - o.rank(y.Data) })
 	if at := engine.WakeAt(o.s); !at.IsZero() && !o.k.o.Now().Before(at) {
 		failpoint.Hit(failpoint.TimerFired)
 		b.inputs = append(b.inputs, o.input(cairn.Wake{}))
@@ -299,21 +299,30 @@ func (o *owner) gather(ctx context.Context, own []cairn.Input) (batch, error) {
 // rank orders the inputs of a batch. A fork makes the history ours. A take-over
 // speaks of what a former owner left open, so it comes before anything opens more.
 // Decisions closed their ask when they were delivered, so they come before what
-// could close it another way.
-func rank(d cairn.InputData) int {
-	switch d.(type) {
+// could close it another way. A move closes what is asked about money and nothing
+// else: among the other decisions it keeps its place, because what follows from
+// them is to happen under the definition that was wanted by then.
+func (o *owner) rank(d cairn.InputData) int {
+	switch d := d.(type) {
 	case cairn.Fork:
 		return 0
 	case cairn.Takeover:
 		return 1
 	case cairn.Decide:
-		return 2
+		for _, a := range o.s.Asks {
+			if a.ID == d.Ask && a.Kind == cairn.AskBudget {
+				return 2
+			}
+		}
+		return 3
+	case cairn.Move:
+		return 3
 	}
 	return rankOther
 }
 
 // rankOther is the rank of everything that has no reason to come first.
-const rankOther = 3
+const rankOther = 4
 
 // wait sleeps until something happened.
 func (o *owner) wait(ctx context.Context) error {

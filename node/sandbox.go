@@ -23,6 +23,7 @@ const (
 	skillDir     = "skills"
 	sandboxDir   = "sandbox"
 	tempDir      = "tmp"
+	imageDir     = "images"
 )
 
 // hands are what agents touch files and commands with.
@@ -35,6 +36,10 @@ type hands struct {
 // openHands opens the sandbox driver and the files of sessions. Whether the sandbox
 // can be used here is found out with the first call that needs it.
 func openHands(o Options, results builtin.Results) (_ *hands, err error) {
+	dir, err := filepath.Abs(o.Dir) // images are named by absolute paths
+	if err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
 	h := &hands{}
 	uid, gid := -1, -1
 	switch o.Sandbox {
@@ -57,7 +62,7 @@ func openHands(o Options, results builtin.Results) (_ *hands, err error) {
 	}
 	h.tools = builtin.New(builtin.Options{
 		Results: results, Sandbox: h.sandbox, Workspaces: h.files, SkillDir: filepath.Join(o.Dir, skillDir),
-		TempDir: filepath.Join(o.Dir, tempDir), Log: o.Logger,
+		ImageDir: filepath.Join(dir, imageDir), TempDir: filepath.Join(o.Dir, tempDir), Log: o.Logger,
 	})
 	return h, nil
 }

@@ -35,8 +35,9 @@ func (a *app) moveCommand() *cobra.Command {
 		Short: "Let a session go on under another agent, or another version of its own",
 		Long: "A session stays pinned to the version of its agent that it began with, until it is moved. move changes its\n" +
 			"model, instructions and tools, from the next model call on; calls that are open end under the definition that\n" +
-			"made them. It is recorded who did it and why. VERSION is the digest, or the beginning of it, that cairn agents\n" +
-			"history shows; an agent file is registered first, as apply does.",
+			"made them. A model call that waits for its next attempt is given up, and what was asked about money lapses.\n" +
+			"A run keeps its own budget and time limit. It is recorded who did it and why. VERSION is the digest, or the\n" +
+			"beginning of it, that cairn agents history shows; an agent file is registered first, as apply does.",
 		Example: "  cairn sessions move last coder.md --reason \"a larger model\"\n  cairn sessions move ses_… coder@3f9a21c0",
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(c *cobra.Command, args []string) error { return a.move(c.Context(), args[0], args[1], reason) },

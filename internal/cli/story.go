@@ -43,7 +43,12 @@ func (s story) lines(v *view, e cairn.Event, width int) []string {
 		return s.started(d)
 	case cairn.MessageCreated:
 		return s.message(d, width)
-	case cairn.ModelRequested, cairn.SessionIdle, cairn.RunEnding, cairn.ToolCallRequested, cairn.ToolCallStarted,
+	case cairn.ToolCallRequested:
+		if d.Sandbox == sandboxNone {
+			return []string{s.style.sandbox(d.Sandbox)}
+		}
+		return nil
+	case cairn.ModelRequested, cairn.SessionIdle, cairn.RunEnding, cairn.ToolCallStarted,
 		cairn.WorkspaceSnapshotted, cairn.SandboxReleasing, cairn.BudgetRequested, cairn.ToolsetRequested:
 		return nil // the board shows it, or what follows does
 	case cairn.ModelCompleted:
@@ -53,7 +58,7 @@ func (s story) lines(v *view, e cairn.Event, width int) []string {
 	case cairn.RunCompleted, cairn.RunFailed, cairn.RunCancelled:
 		return s.over(v, e, width)
 	case cairn.SandboxReleased:
-		if len(d.Killed) == 0 {
+		if len(d.Killed) == 0 && d.Error == nil {
 			return nil
 		}
 	case cairn.BudgetDrawn:

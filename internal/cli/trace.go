@@ -161,6 +161,9 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 		case cairn.VerdictDeny:
 			note = s.red("not allowed")
 		}
+		if d.Sandbox != "" {
+			note = spaced(note, s.sandbox(d.Sandbox))
+		}
 		return topic, spaced(s.cyan(name), jsonLine(d.Args, t.most), note)
 	case cairn.ToolCallDenied:
 		by := ""
@@ -226,10 +229,14 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.SandboxReleasing:
 		return "sandbox", "ending what still runs"
 	case cairn.SandboxReleased:
-		if len(d.Killed) == 0 {
-			return "sandbox", "released"
+		text = "released"
+		if len(d.Killed) > 0 {
+			text += "; killed " + oneLine(strings.Join(d.Killed, ", "), t.most)
 		}
-		return "sandbox", "released; killed " + oneLine(strings.Join(d.Killed, ", "), t.most)
+		if d.Error != nil {
+			text += s.red("; not certain that all is dead: " + t.problem(*d.Error))
+		}
+		return "sandbox", text
 	case cairn.PlanUpdated:
 		return "plan", jsonLine(d.Plan, t.most)
 	case cairn.ToolsetRequested:
@@ -247,7 +254,10 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.AskOpened:
 		return "ask", s.yellow(askLine(d.Ask, t.most))
 	case cairn.AskResolved:
-		text = fmt.Sprintf("%s %s by %s", word(d.Ask), askStatus(d.Status), principal(d.By))
+		text = word(d.Ask) + " " + askStatus(d.Status)
+		if d.By != (cairn.Principal{}) { // else something else closed it
+			text += " by " + principal(d.By)
+		}
 		return "ask", spaced(text, jsonLine(d.Args, t.most), quoted(oneLine(d.Comment, t.most)))
 	case cairn.AskExpired:
 		return "ask", s.yellow(fmt.Sprintf("%s expired: nobody answered, taken as %s", word(d.Ask), word(d.Action)))
@@ -263,6 +273,9 @@ func (t trace) toolFact(v *view, e cairn.Event) (topic, text string) {
 	case cairn.BudgetDrawn:
 		if d.Error != nil {
 			return "budget", s.yellow("not granted: " + t.problem(*d.Error))
+		}
+		if d.Granted < 0 {
+			return "budget", fmt.Sprintf("%s returned", -d.Granted)
 		}
 		return "budget", fmt.Sprintf("%s granted", d.Granted)
 	case cairn.ContextCompacted:

@@ -99,6 +99,7 @@ func history() []cairn.Event {
 	add("", cairn.SessionMoved{From: cairn.DigestOf([]byte("support")), Agent: "support", Digest: cairn.DigestOf([]byte("next"))})
 	add("eff_z", cairn.SandboxReleasing{})
 	add("eff_z", cairn.SandboxReleased{Killed: []string{"pid 40 sleep"}})
+	add("eff_z", cairn.SandboxReleased{Error: &cairn.Error{Code: cairn.CodeUnavailable, Message: "the sandbox could not be ended"}})
 	add("", cairn.RunPaused{By: user, Reason: "lunch"})
 	add("", cairn.RunResumed{By: user})
 	add("eff_m2", cairn.ModelRequested{Model: "script/support", Attempt: 1, Purpose: cairn.PurposeReflect})

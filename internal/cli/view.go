@@ -105,14 +105,13 @@ func (v *view) close(e cairn.Event, outcome string, took time.Duration) {
 	}
 }
 
-func (v *view) closeAsk(id cairn.AskID) cairn.Ask {
+func (v *view) closeAsk(id cairn.AskID) {
 	for i, a := range v.asks {
 		if a.ID == id {
 			v.asks = append(v.asks[:i:i], v.asks[i+1:]...)
-			return a
+			return
 		}
 	}
-	return cairn.Ask{ID: id}
 }
 
 // event folds one event. An event that was seen before changes nothing.
@@ -179,6 +178,9 @@ func (v *view) toolEvent(e cairn.Event) {
 	switch d := e.Data.(type) {
 	case cairn.ToolCallRequested:
 		v.toolCalls++
+		if d.Sandbox != "" {
+			v.sandbox = d.Sandbox
+		}
 		v.calls[e.Step] = &viewCall{
 			id: e.Step, tool: d.Tool, class: d.Class, hook: d.Hook, waiting: d.Verdict == cairn.VerdictAsk, args: d.Args, since: e.At,
 		}

@@ -16,6 +16,14 @@ import (
 // stands in the file only says who it is.
 const lockFile = "cairn.lock"
 
+// A process that was killed while it started another one leaves the lock with that
+// one, until it executes its program: some milliseconds. The system gives no signal of
+// it, so it is looked at again.
+const (
+	lockWait = 2 * time.Second
+	lockPoll = 5 * time.Millisecond
+)
+
 // maxHolder bounds what is read of a lock file, in bytes.
 const maxHolder = 4 << 10
 
@@ -36,7 +44,11 @@ func lock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFileOf(f); err != nil {
+	err = lockFileOf(f)
+	for until := time.Now().Add(lockWait); errors.Is(err, errHeld) && time.Now().Before(until) && holderIsDead(f); err = lockFileOf(f) {
+		<-time.After(lockPoll)
+	}
+	if err != nil {
 		defer func() { _ = f.Close() }()
 		if errors.Is(err, errHeld) {
 			return nil, fmt.Errorf("%w: %s", journal.ErrLocked, heldBy(f, dir))
@@ -56,6 +68,15 @@ func lock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	return f, nil
+}
+
+// holderIsDead says that the process that the lock file names is not there any more.
+func holderIsDead(f *os.File) bool {
+	b := make([]byte, maxHolder)
+	n, _ := f.ReadAt(b, 0)
+	h, err := parseHolder(b[:n])
+	host, _ := os.Hostname()
+	return err == nil && h.Host == host && !alive(h.PID)
 }
 
 // heldBy says who has the lock and what to do.

@@ -17,6 +17,9 @@ func lockFileOf(f *os.File) error {
 	return err
 }
 
+// alive says whether there is a process with this id.
+func alive(pid int) bool { return !errors.Is(unix.Kill(pid, 0), unix.ESRCH) }
+
 func isNoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // syncDir makes the names in a directory durable.
