@@ -67,7 +67,7 @@ func TestAgentValidate(t *testing.T) {
 		"output.schema ":             func(a *cairn.Agent) { a.Output = &cairn.Output{} },
 		"output.retries":             func(a *cairn.Agent) { a.Output = &cairn.Output{Schema: json.RawMessage(`{}`), Retries: &minus} },
 		"reflect.every":              func(a *cairn.Agent) { a.Reflect = &cairn.Reflect{} },
-		"environment.image":          func(a *cairn.Agent) { a.Environment.Image = "debian:12" },
+		"environment.image":          func(a *cairn.Agent) { a.Environment.Image = "/srv/debian" },
 		"environment.image ":         func(a *cairn.Agent) { a.Environment.Image = "/srv/../etc" },
 		"environment.network[1]":     func(a *cairn.Agent) { a.Environment.Network = []string{"*.example.com:443", "http://x"} },
 		"environment.env":            func(a *cairn.Agent) { a.Environment.Env = map[string]string{"A-B": "1"} },

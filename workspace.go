@@ -49,8 +49,8 @@ type Snapshotted struct {
 // Environment says in what sandbox the agent's commands run. Zero takes the
 // default.
 type Environment struct {
-	// Image is "host" (default): the programs of this machine, read-only; or the
-	// absolute path of a root file system.
+	// Image is "host" (default): the programs of this machine, read-only; or the name of
+	// a root file system that the node has in its directory of images.
 	Image string `json:"image,omitzero"`
 	// Network lists the hosts that the http tool may reach: "api.example.com",
 	// "*.example.com", with ":port" where it is neither 80 nor 443. Default: none. The
@@ -96,6 +96,7 @@ const (
 
 var (
 	skillName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	imageName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 	envName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 	hostRule  = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$`)
 )
@@ -106,8 +107,8 @@ func (a *Agent) validateEnvironment() error {
 	bad := func(path, format string, args ...any) error {
 		return &FieldError{Path: path, Problem: fmt.Sprintf(format, args...)}
 	}
-	if e.Image != "" && e.Image != "host" && (!path.IsAbs(e.Image) || path.Clean(e.Image) != e.Image || e.Image == "/") {
-		return bad("environment.image", "%q: use host, or the absolute path of a root file system", e.Image)
+	if e.Image != "" && !imageName.MatchString(e.Image) {
+		return bad("environment.image", "%q: use host, or the name of an image of the node", e.Image)
 	}
 	if len(e.Network) > maxNetwork {
 		return bad("environment.network", "more than %d hosts", maxNetwork)

@@ -133,14 +133,16 @@ func weight(from, to *node) int64 {
 	if from == to || to == nil {
 		return 0
 	}
-	w := int64(nodeBytes)
+	w := nodeBytes + int64(len(to.link))
 	if from == nil {
 		from = &node{}
 	}
 	for _, k := range to.kids {
 		w += 24
 		under, _, _ := from.find(k.name)
-		w += weight(under, k.n)
+		if own := weight(under, k.n); own > 0 {
+			w += own + int64(len(k.name))
+		}
 	}
 	return w
 }

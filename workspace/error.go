@@ -28,6 +28,21 @@ func damaged(format string, args ...any) error {
 	return e
 }
 
+// Oversize says that the files of a snapshot have more bytes than [Tree.Within]
+// allows. Bytes is what was counted until then.
+type Oversize struct{ Bytes, Max int64 }
+
+// Error implements error.
+func (o *Oversize) Error() string {
+	return cairn.Bytes(o.Bytes).String() + " of at most " + cairn.Bytes(o.Max).String()
+}
+
+func oversize(bytes, most int64) error {
+	e := cairn.Errorf(cairn.CodeInvalid, "the files that were written are larger than %s, each name counted with its full size: write less", cairn.Bytes(most))
+	e.Err = &Oversize{bytes, most}
+	return e
+}
+
 func notFound(format string, args ...any) error {
 	e := cairn.Errorf(cairn.CodeNotFound, format, args...)
 	e.Err = errors.Join(ErrNotFound, e.Err)

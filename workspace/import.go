@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cairn-run/cairn"
@@ -28,7 +30,8 @@ type Imported struct {
 //
 // Refused with CodeInvalid: names that are absolute, hold "..", go through a symbolic
 // link, or are too long or deep; devices and FIFOs; hard links to what is not in the
-// stream before them; more than MaxBytes or MaxFiles. Symbolic links are kept as
+// stream before them; more than MaxBytes or MaxFiles; holes of sparse files that come
+// to more than the archive itself and 64 MiB. Symbolic links are kept as
 // they are, wherever they point, and never followed. Names may be any bytes. Owners,
 // set-uid bits and extended attributes are dropped. Of several entries with one
 // name the last counts.
@@ -56,11 +59,16 @@ func (s *Store) importTar(ctx context.Context, t cairn.TenantID, r io.Reader) (I
 		return Imported{}, err
 	}
 	defer closeFD(fd)
-	u := &unpacker{s: s, root: fd, tree: &node{kind: kindDir, mode: rootMode}, buf: make([]byte, 256<<10), dir: -1}
+	u := &unpacker{
+		s: s, root: fd, tree: &node{kind: kindDir, mode: rootMode}, buf: make([]byte, 256<<10), dir: -1,
+		in:    &limited{ctx, r, s.o.MaxBytes + int64(s.o.MaxFiles)*maxHeaders},
+		index: map[*node]map[string]*node{},
+	}
 	defer u.leave()
-	if err := u.unpack(ctx, r); err != nil {
+	if err := u.unpack(ctx); err != nil {
 		return Imported{}, err
 	}
+	u.sort()
 	if err := u.modes(fd, u.tree); err != nil {
 		return Imported{}, err
 	}
@@ -122,22 +130,26 @@ func (i *Imported) add(n *node) {
 type unpacker struct {
 	s       *Store
 	root    int
-	tree    *node // what is there, without the hashes of directories
+	in      *limited
+	tree    *node // what is there, without the hashes of directories, in no order
+	index   map[*node]map[string]*node
 	buf     []byte
 	entries int
 	bytes   int64
+	holes   int64 // of bytes: what the stream did not hold
+	text    int64 // bytes of names and targets
 
 	dir     int // the directory of the entry before, open; -1: none
 	dirPath string
 }
 
-func (u *unpacker) unpack(ctx context.Context, r io.Reader) error {
+func (u *unpacker) unpack(ctx context.Context) error {
 	for _, d := range skeleton {
 		if _, err := u.mkdir(d.path, int(d.mode)); err != nil {
 			return err
 		}
 	}
-	tr := tar.NewReader(&limited{ctx, r, u.s.o.MaxBytes + int64(u.s.o.MaxFiles)*maxHeaders})
+	tr := tar.NewReader(u.in)
 	for {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -155,6 +167,51 @@ func (u *unpacker) unpack(ctx context.Context, r io.Reader) error {
 		}
 	}
 }
+
+// find is the entry of a directory; nil: it is not there.
+func (u *unpacker) find(dir *node, name string) *node { return u.index[dir][name] }
+
+// put makes an entry of a directory, in the place of one that is there.
+func (u *unpacker) put(dir *node, name string, n *node) error {
+	if old := u.find(dir, name); old != nil {
+		u.text -= int64(len(old.link))
+		*old = *n
+	} else {
+		if u.index[dir] == nil {
+			u.index[dir] = map[string]*node{}
+		}
+		u.index[dir][name] = n
+		dir.kids = append(dir.kids, kid{name, n})
+		u.text += int64(len(name))
+	}
+	if u.text += int64(len(n.link)); u.text > maxListed {
+		return tooMuchText()
+	}
+	return nil
+}
+
+// lookup finds the entry at a clean path.
+func (u *unpacker) lookup(path string) *node {
+	n := u.tree
+	for name := range strings.SplitSeq(path, "/") {
+		if n = u.find(n, name); n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
+// sort brings all directories into their order, once: archives come in any.
+func (u *unpacker) sort() {
+	for dir := range u.index {
+		slices.SortFunc(dir.kids, func(a, b kid) int { return cmp.Compare(a.name, b.name) })
+	}
+	clear(u.index)
+}
+
+// maxHoles is what the holes of sparse files may come to beyond the size of the stream
+// itself, in bytes: a few bytes must not fill the disk.
+const maxHoles = 64 << 20
 
 // maxHeaders is what the headers and the padding of one entry may take.
 const maxHeaders = 16 << 10
@@ -255,14 +312,16 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, r io.Reader) error 
 	if err := u.enter(parent); err != nil {
 		return err
 	}
-	if old, _, ok := dir.find(name); ok {
+	if old := u.find(dir, name); old != nil {
 		if old.kind == kindDir {
 			return cairn.Errorf(cairn.CodeInvalid, "the entry %s of the archive is a directory before", quoted(h.Name))
 		}
 		if err := unlink(u.dir, name); err != nil {
 			return err
 		}
-		u.bytes -= old.size
+		if old.kind == kindFile {
+			u.bytes -= old.size
+		}
 	}
 	var n *node
 	switch h.Typeflag {
@@ -276,8 +335,7 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, r io.Reader) error 
 	if err != nil {
 		return err
 	}
-	dir.set(name, n)
-	return nil
+	return u.put(dir, name, n)
 }
 
 // usualMode is 0755 for a directory that is made; one that is there keeps its own.
@@ -292,9 +350,9 @@ func (u *unpacker) mkdir(path string, mode int) (*node, error) {
 			end = at + i
 		}
 		name := path[at:end]
-		n, _, ok := dir.find(name)
+		n := u.find(dir, name)
 		switch {
-		case !ok:
+		case n == nil:
 			if err := u.enter(strings.TrimSuffix(path[:at], "/")); err != nil {
 				return nil, err
 			}
@@ -306,7 +364,9 @@ func (u *unpacker) mkdir(path string, mode int) (*node, error) {
 				return nil, cairn.Errorf(cairn.CodeInvalid, "more than %d files and directories: leave out what is not needed", u.s.o.MaxFiles)
 			}
 			n = &node{kind: kindDir, mode: 0o755}
-			dir.set(name, n)
+			if err := u.put(dir, name, n); err != nil {
+				return nil, err
+			}
 		case n.kind != kindDir:
 			return nil, cairn.Errorf(cairn.CodeInvalid, "the entry %s of the archive goes through %s, which is no directory", quoted(path), quoted(path[:end]))
 		}
@@ -359,7 +419,7 @@ func (u *unpacker) link(name string, h *tar.Header) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	old := u.tree.lookup(from)
+	old := u.lookup(from)
 	if old == nil || old.kind != kindFile {
 		return nil, cairn.Errorf(cairn.CodeInvalid, "the entry %s of the archive is a hard link to %s, which is no file before it", quoted(h.Name), quoted(h.Linkname))
 	}
@@ -393,7 +453,7 @@ func (u *unpacker) file(ctx context.Context, name string, h *tar.Header, r io.Re
 	}
 	defer closeFD(fd)
 	n := &node{kind: kindFile, mode: uint16(h.Mode & 0o777)}
-	sum := sha256.New()
+	sum, before := sha256.New(), u.in.left
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -405,6 +465,9 @@ func (u *unpacker) file(ctx context.Context, name string, h *tar.Header, r io.Re
 				return nil, err
 			}
 			n.size += int64(k)
+			if u.holes+n.size-(before-u.in.left) > maxHoles {
+				return nil, cairn.Errorf(cairn.CodeInvalid, "the sparse file %s of the archive has holes of more than %s: make the archive without --sparse, or leave it out", quoted(h.Name), cairn.Bytes(maxHoles))
+			}
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n.size == h.Size {
 			break
@@ -415,6 +478,7 @@ func (u *unpacker) file(ctx context.Context, name string, h *tar.Header, r io.Re
 	}
 	sum.Sum(n.hash[:0])
 	u.bytes += n.size
+	u.holes += max(0, n.size-(before-u.in.left))
 	if err := errors.Join(chown(u.dir, name, u.s.o.UID, u.s.o.GID), fchmod(fd, n.mode)); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/cairn-run/cairn"
 )
 
 // A manifest says what a layer is, in bytes:
@@ -42,7 +44,15 @@ const (
 	maxPath  = 4000 // bytes, of PATH_MAX 4096
 	maxDepth = 200
 	maxName  = 255 // NAME_MAX
+	// maxListed bounds the names and the targets of links of one import or snapshot
+	// together, in bytes: they are kept in memory, and a manifest with them stays below
+	// maxManifest.
+	maxListed = 128 << 20
 )
+
+func tooMuchText() error {
+	return cairn.Errorf(cairn.CodeInvalid, "the names and the targets of links come to more than %s: leave out what is not needed", cairn.Bytes(maxListed))
+}
 
 func (m *manifest) encode() []byte {
 	b := make([]byte, 0, 256+64*m.root.count())

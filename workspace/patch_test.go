@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -127,6 +128,7 @@ func applies(rt *rapid.T, tr *Tree, from, to cairn.Snapshot) {
 			rt.Fatalf("tar: %v\n%s", err, out)
 		}
 	}
+	withoutEmptyDirs(filepath.Join(dir, "from"))
 	var patch bytes.Buffer
 	if err := tr.Patch(ctx, from, to, "", &patch); err != nil {
 		rt.Fatalf("patch: %v", err)
@@ -142,6 +144,21 @@ func applies(rt *rapid.T, tr *Tree, from, to cairn.Snapshot) {
 	}
 	if d := cmp.Diff(gitView(rt, filepath.Join(dir, "to")), gitView(rt, filepath.Join(dir, "from"))); d != "" {
 		rt.Fatalf("applied, the patch gives other files (-want +got):\n%s\n%s", d, patch.String())
+	}
+}
+
+// withoutEmptyDirs removes directories that hold no file: git knows none, and does not
+// remove one where a file is to come.
+func withoutEmptyDirs(dir string) {
+	var dirs []string
+	_ = filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && p != dir {
+			dirs = append(dirs, p)
+		}
+		return nil
+	}) // one that cannot be read stays
+	for _, p := range slices.Backward(dirs) {
+		_ = os.Remove(p) // fails where something is in it
 	}
 }
 

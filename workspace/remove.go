@@ -94,9 +94,10 @@ func (r *remover) empty(name string) (moved []string, err error) {
 		for {
 			r.next++
 			to = r.prefix + strconv.Itoa(r.next)
-			if err := rename(fd, n, r.dir, to); err == nil {
+			// Not over what a payload gave such a name.
+			if err := renameNew(fd, n, r.dir, to); err == nil {
 				break
-			} else if !errors.Is(err, fs.ErrExist) && !notEmpty(err) {
+			} else if !errors.Is(err, fs.ErrExist) {
 				return nil, err
 			}
 		}

@@ -22,6 +22,8 @@ import (
 // sockets and devices are no part of a tree; with Clean they are removed, else passed
 // over.
 type scanner struct {
+	// below is the state that an upper directory is mounted on; nil: it is not known.
+	below *node
 	// overlay says that whiteouts and opaque directories mean something. Otherwise the
 	// directory is what it shows.
 	overlay bool
@@ -37,14 +39,18 @@ type scanner struct {
 	seen *statCache
 	// racy is how much older than the scan the times of a file must be to be trusted.
 	racy int64
-	// max bounds the entries.
-	max int
+	// max bounds the entries, and maxBytes their content by the sizes of files, whichever
+	// is larger of a file's size and what it takes on the disk; 0: no bound.
+	max      int
+	maxBytes int64
 
 	files chan job
 	wg    sync.WaitGroup
 	err   atomic.Pointer[error]
 	count int
 	dirs  int
+	used  int64 // bytes, as maxBytes counts them
+	text  int64 // bytes of names and targets
 	bytes atomic.Int64
 }
 
@@ -86,7 +92,7 @@ func (s *scanner) scan(ctx context.Context, fd int) (*node, error) {
 			buf := make([]byte, 128<<10)
 			for j := range s.files {
 				if s.err.Load() == nil && ctx.Err() == nil {
-					if err := s.hash(j, buf); err != nil {
+					if err := s.hash(ctx, j, buf); err != nil {
 						s.fail(err)
 					} else if s.seen != nil && max(j.st.ctime, j.st.mtime)+s.racy < started {
 						mu.Lock()
@@ -98,7 +104,7 @@ func (s *scanner) scan(ctx context.Context, fd int) (*node, error) {
 			}
 		}()
 	}
-	n, err := s.dir(ctx, fd, "", 0)
+	n, err := s.dir(ctx, fd, "", 0, s.below)
 	close(s.files)
 	s.wg.Wait()
 	if err == nil {
@@ -121,7 +127,8 @@ func (s *scanner) scan(ctx context.Context, fd int) (*node, error) {
 
 func (s *scanner) fail(err error) { s.err.CompareAndSwap(nil, &err) }
 
-func (s *scanner) dir(ctx context.Context, fd int, path string, depth int) (*node, error) {
+// dir reads an open directory; below is what it is merged with, nil: nothing.
+func (s *scanner) dir(ctx context.Context, fd int, path string, depth int, below *node) (*node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -132,6 +139,9 @@ func (s *scanner) dir(ctx context.Context, fd int, path string, depth int) (*nod
 		if n.opaque, err = opaque(fd); err != nil {
 			return nil, err
 		}
+		if n.opaque || (below != nil && below.kind != kindDir) {
+			below = nil
+		}
 	}
 	err := names(fd, func(name string) error {
 		s.count++
@@ -139,7 +149,7 @@ func (s *scanner) dir(ctx context.Context, fd int, path string, depth int) (*nod
 			return cairn.Errorf(cairn.CodeInvalid, "the files are more than %d: remove some, or raise the limit", s.max)
 		}
 		n.kids = append(n.kids, kid{name: name})
-		return nil
+		return s.listed(len(name))
 	})
 	if err != nil {
 		return nil, err
@@ -151,7 +161,11 @@ func (s *scanner) dir(ctx context.Context, fd int, path string, depth int) (*nod
 		if path != "" {
 			p = path + "/" + k.name
 		}
-		e, err := s.entry(ctx, fd, k.name, p, depth)
+		var hidden *node
+		if below != nil {
+			hidden, _, _ = below.find(k.name)
+		}
+		e, err := s.entry(ctx, fd, k.name, p, depth, hidden)
 		if err != nil {
 			return nil, err
 		}
@@ -163,8 +177,9 @@ func (s *scanner) dir(ctx context.Context, fd int, path string, depth int) (*nod
 	return n, nil
 }
 
-// entry reads one entry of a directory; nil: it is no part of the layer.
-func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth int) (*node, error) {
+// entry reads one entry of a directory; nil: it is no part of the layer. hidden is what
+// is below it, if anything is.
+func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth int, hidden *node) (*node, error) {
 	st, err := lstat(dir, name)
 	if err != nil {
 		return nil, err
@@ -190,7 +205,7 @@ func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth i
 		if len(target) > maxPath {
 			return nil, cairn.Errorf(cairn.CodeInvalid, "the target of the link %.60q is longer than %d bytes", path, maxPath)
 		}
-		return linkNode(target, 0), nil
+		return linkNode(target, 0), s.listed(len(target))
 	case st.kind == kindDir:
 		var n *node
 		err := withDir(dir, name, st, func(fd int) error {
@@ -200,7 +215,7 @@ func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth i
 					return err
 				}
 			}
-			n, err = s.dir(ctx, fd, path, depth+1)
+			n, err = s.dir(ctx, fd, path, depth+1, hidden)
 			return err
 		})
 		if err != nil {
@@ -209,6 +224,11 @@ func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth i
 		n.mode = mode
 		return n, nil
 	case st.kind == kindFile:
+		// Before it is read: files with holes, room that was only reserved, and one file
+		// under many names cost nothing to make, but hours to read and a disk to copy.
+		if s.used += max(st.size, st.blocks); s.maxBytes > 0 && s.used > s.maxBytes {
+			return nil, oversize(s.used, s.maxBytes)
+		}
 		n := &node{kind: kindFile, mode: mode}
 		fd, err := openReadable(dir, name, st)
 		if err != nil {
@@ -224,20 +244,30 @@ func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth i
 		s.files <- job{fd, st, n, mode, path} // the workers drain it until it is closed
 		return n, nil
 	default:
-		return s.special(dir, name)
+		return s.special(dir, name, hidden != nil)
 	}
 }
 
+// listed counts what is kept in memory of an entry.
+func (s *scanner) listed(n int) error {
+	if s.text += int64(n); s.max > 0 && s.text > maxListed {
+		return tooMuchText()
+	}
+	return nil
+}
+
 // special is a file that a tree does not keep. In an overlay it hides what is below
-// it, so a whiteout stands for it.
-func (s *scanner) special(dir int, name string) (*node, error) {
+// it, and then a whiteout stands for it. Where nothing is, there is none: a directory
+// that is not merged with another would show the name of a whiteout.
+func (s *scanner) special(dir int, name string, hides bool) (*node, error) {
+	hides = hides && s.overlay
 	if s.clean {
-		err := s.replace(dir, name)
+		err := s.replace(dir, name, hides)
 		if errors.Is(err, fs.ErrPermission) { // the directory is read-only to its owner
 			var st stat
 			if st, err = fstat(dir); err == nil {
 				if err = fchmod(dir, st.mode|0o700); err == nil {
-					err = errors.Join(s.replace(dir, name), fchmod(dir, st.mode))
+					err = errors.Join(s.replace(dir, name, hides), fchmod(dir, st.mode))
 				}
 			}
 		}
@@ -245,22 +275,22 @@ func (s *scanner) special(dir int, name string) (*node, error) {
 			return nil, err
 		}
 	}
-	if s.overlay {
+	if hides {
 		return &node{kind: kindWhiteout}, nil
 	}
 	return nil, nil
 }
 
-// replace removes a special file, and leaves a whiteout where that means something.
-func (s *scanner) replace(dir int, name string) error {
-	if err := unlink(dir, name); err != nil || !s.overlay {
+// replace removes a special file, and leaves a whiteout if it hides something.
+func (s *scanner) replace(dir int, name string, hides bool) error {
+	if err := unlink(dir, name); err != nil || !hides {
 		return err
 	}
 	return whiteout(dir, name)
 }
 
 // hash reads a file.
-func (s *scanner) hash(j job, buf []byte) error {
+func (s *scanner) hash(ctx context.Context, j job, buf []byte) error {
 	j.n.size = j.st.size
 	s.bytes.Add(j.st.size)
 	if s.seen != nil {
@@ -283,7 +313,7 @@ func (s *scanner) hash(j job, buf []byte) error {
 	if s.flush {
 		startSync(j.fd)
 	}
-	sum, size, err := hashFile(j.fd, buf)
+	sum, size, err := hashFile(ctx, j.fd, buf)
 	if err != nil {
 		return err
 	}
@@ -295,7 +325,7 @@ func (s *scanner) hash(j job, buf []byte) error {
 }
 
 // hashFile hashes an open file from where it stands.
-func hashFile(fd int, buf []byte) (sum hash, size int64, err error) {
+func hashFile(ctx context.Context, fd int, buf []byte) (sum hash, size int64, err error) {
 	n, err := read(fd, buf)
 	if err != nil {
 		return hash{}, 0, err
@@ -305,6 +335,9 @@ func hashFile(fd int, buf []byte) (sum hash, size int64, err error) {
 	}
 	h := sha256.New()
 	for n > 0 {
+		if err := ctx.Err(); err != nil {
+			return hash{}, 0, err
+		}
 		h.Write(buf[:n])
 		size += int64(n)
 		if n, err = read(fd, buf); err != nil {

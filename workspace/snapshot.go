@@ -21,7 +21,7 @@ import (
 // links become files of their own with the next write.
 //
 // Errors: CodeConflict with [ErrNotCheckedOut]; CodeFull; CodeInvalid when a path
-// cannot be kept. After an error the recorded state is intact, and Checkout brings it
+// cannot be kept, or with an [*Oversize] when there is more than Within allows. After an error the recorded state is intact, and Checkout brings it
 // back.
 func (t *Tree) Snapshot(ctx context.Context, parent cairn.Snapshot) (cairn.Snapshotted, error) {
 	s, err := t.snapshot(ctx, parent, false)
@@ -62,7 +62,7 @@ func (t *Tree) snapshot(ctx context.Context, parent cairn.Snapshot, alive bool) 
 	defer closeFD(fd)
 	// An upper directory that was begun on parent becomes the layer as it is.
 	whole := !alive && e.out.start.Layer == parent.Layer
-	sc := &scanner{overlay: true, clean: !alive, shared: alive, flush: whole, max: t.s.o.MaxFiles}
+	sc := &scanner{overlay: true, below: start, clean: !alive, shared: alive, flush: whole, max: t.s.o.MaxFiles, maxBytes: t.max}
 	if alive || !whole {
 		sc.seen, sc.racy = e.out.seen, t.s.racy
 	}

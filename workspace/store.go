@@ -345,7 +345,7 @@ func (s *Store) base(ctx context.Context, t cairn.TenantID, d cairn.Digest) (*no
 	if n.digest() != d || m.tree != n.hash {
 		return nil, damaged("the list of the files %s is that of %s: upload them again", d, n.digest())
 	}
-	s.cache.put(id, n, int64(n.count())*nodeBytes)
+	s.cache.put(id, n, weight(nil, n))
 	return n, nil
 }
 

@@ -29,6 +29,7 @@ type stat struct {
 	kind         kind // kindOther for FIFOs, sockets and devices
 	mode         uint16
 	size         int64
+	blocks       int64 // bytes on the disk
 	ino          uint64
 	mtime, ctime int64 // ns since 1970
 }
@@ -103,7 +104,7 @@ func file(fd int, name string) *os.File { return os.NewFile(uintptr(fd), name) }
 
 func statOf(st *unix.Stat_t) stat {
 	s := stat{
-		mode: uint16(st.Mode & 0o7777), size: st.Size, ino: st.Ino,
+		mode: uint16(st.Mode & 0o7777), size: st.Size, blocks: st.Blocks * 512, ino: st.Ino,
 		mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(),
 	}
 	switch st.Mode & unix.S_IFMT {
@@ -195,8 +196,9 @@ func linkFD(fd int, dir int, name string) error {
 	return sysErr("link", name, unix.Linkat(cwd, procPath(fd), dir, name, unix.AT_SYMLINK_FOLLOW))
 }
 
-func rename(fromDir int, from string, dir int, name string) error {
-	return sysErr("rename", name, unix.Renameat(fromDir, from, dir, name))
+// renameNew is rename to a name that is not there yet.
+func renameNew(fromDir int, from string, dir int, name string) error {
+	return sysErr("rename", name, unix.Renameat2(fromDir, from, dir, name, unix.RENAME_NOREPLACE))
 }
 
 // whiteout makes overlayfs' mark of an entry that is not there: a character device

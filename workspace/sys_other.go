@@ -17,6 +17,7 @@ type stat struct {
 	kind         kind
 	mode         uint16
 	size         int64
+	blocks       int64
 	ino          uint64
 	mtime, ctime int64
 }
@@ -53,7 +54,7 @@ func link(int, string, int, string) error { return errUnsupported }
 
 func linkFD(int, int, string) error { return errUnsupported }
 
-func rename(int, string, int, string) error { return errUnsupported }
+func renameNew(int, string, int, string) error { return errUnsupported }
 
 func whiteout(int, string) error { return errUnsupported }
 

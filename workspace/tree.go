@@ -15,6 +15,17 @@ type Tree struct {
 	s    *Store
 	key  cairn.SessionKey
 	base cairn.Digest
+	max  int64 // bytes that a snapshot of an upper directory may hold; 0: no bound
+}
+
+// Within returns the same files for a user whose snapshots may hold at most so many
+// bytes in the upper directory; 0: no bound. Every name of a file counts, by its size or by
+// what it takes on the disk, whichever is larger: a layer keeps no hard links, and
+// a copy no holes.
+func (t *Tree) Within(bytes int64) *Tree {
+	u := *t
+	u.max = bytes
+	return &u
 }
 
 // Mount is what an overlay is made of: absolute paths of directories.

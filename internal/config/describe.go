@@ -102,7 +102,7 @@ var about = map[string]string{
 	"ContextRules.compact": "How a conversation that no longer fits is cut: summary has the model write down first what matters, drop only leaves a note.",
 	"ContextRules.results": "Bytes of the results of one answer's calls that the model sees, shared by the calls; a quarter of the window when it is not set. The whole results are kept in the journal.",
 
-	"Environment.image":      "What the sandbox shows: host (the programs of this machine, read-only), or the absolute path of a root file system.",
+	"Environment.image":      "What the sandbox shows: host (the programs of this machine, read-only), or the name of a root file system in images/ of the data directory, a directory or a link to one.",
 	"Environment.network":    "Hosts that the http tool may reach: api.example.com, *.example.com, api.example.com:8443. Without it: none. Commands have no network.",
 	"Environment.env":        "Variables of commands. No secrets: the model can read them.",
 	"Environment.cpu":        "Processors.",
@@ -163,7 +163,7 @@ var rules = map[string]rule{
 	"Params.max_output":      {preset: "4096"},
 	"Agent.skills":           {items: cairn.MaxSkills},
 	"ToolSource.builtin":     {enum: cairn.Builtins},
-	"Environment.image":      {preset: "host", pattern: `^(host|/.+)$`},
+	"Environment.image":      {preset: "host", pattern: `^[a-z0-9][a-z0-9._-]{0,62}$`},
 	"Environment.network":    {pattern: `^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$`},
 	"Environment.cpu":        {preset: "2"},
 	"Environment.memory":     {preset: "1Gi"},

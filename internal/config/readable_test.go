@@ -61,7 +61,7 @@ func TestReadable(t *testing.T) {
 	}
 	changed := strings.NewReplacer("session: $5", "session: $7.50", "Never refund more", "Never, ever refund more",
 		"reflect: { every: 5, prompt: Look back. }\n", "", "memory: 1Gi", "memory: 2Gi",
-		"image: host", "image: /srv/\u202egpj").Replace(string(text))
+		"image: host", "image: other", "Check the order", "Check \u202ethe order").Replace(string(text))
 	if err := os.WriteFile(filepath.Join(dir, "agent.md"), []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -191,10 +191,9 @@ func (v *victim) hit(ctx context.Context, s strike) (time.Time, error) {
 	v.mu.Lock()
 	call := v.calls[s.life] > 0
 	v.mu.Unlock()
-	if err := v.k.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := v.k.kill(); err != nil {
 		return time.Time{}, err
 	}
-	<-v.k.done
 	if v.k.exit == nil {
 		return time.Time{}, errors.New("the runtime ended by itself and well")
 	}
@@ -224,7 +223,7 @@ func (v *victim) count(open int, f func(*kills)) {
 
 // died says whether the process that is dead was killed by its failpoint.
 func (v *victim) died() (byPoint bool, err error) {
-	v.k.done = nil
+	v.k.life = nil
 	c, err := failpoint.Read(v.k.counts)
 	if err != nil {
 		return false, err

@@ -27,8 +27,10 @@ type crowd struct {
 	sessions map[cairn.SessionID]*seen
 	order    []cairn.SessionID
 	decided  map[cairn.AskID]cairn.AskStatus // acknowledged decisions
+	trees    map[cairn.Digest]int            // uploaded trees, by which they are
 	adopted  bool                            // every session of the store is known
 	calm     bool                            // the last kill is over
+	before   int                             // sessions that began before that
 }
 
 // seen is what the victim acknowledged of a session.
@@ -43,11 +45,16 @@ type seen struct {
 }
 
 // calmSessions is how many sessions begin after the last kill: nothing of theirs
-// may be lost.
-const calmSessions = 10
+// may be lost. Those with files take longer.
+func (c *crowd) calmSessions() int {
+	if c.o.Hands {
+		return 4
+	}
+	return 10
+}
 
 func newCrowd(c *client.Client, s *effectserver.Process, o Options) *crowd {
-	return &crowd{c: c, effects: s, o: o, creating: true, sessions: map[cairn.SessionID]*seen{}, decided: map[cairn.AskID]cairn.AskStatus{}}
+	return &crowd{c: c, effects: s, o: o, creating: true, sessions: map[cairn.SessionID]*seen{}, decided: map[cairn.AskID]cairn.AskStatus{}, trees: map[cairn.Digest]int{}}
 }
 
 func (c *crowd) start(ctx context.Context, wg *sync.WaitGroup) {
@@ -79,9 +86,10 @@ func (c *crowd) stopCreating() {
 func (c *crowd) calmDown(ctx context.Context) {
 	c.mu.Lock()
 	c.calm = true
-	before := len(c.sessions)
+	c.before = len(c.sessions)
+	before := c.before
 	c.mu.Unlock()
-	for end := time.Now().Add(c.o.Settle / 4); c.created() < before+calmSessions && time.Now().Before(end) && ctx.Err() == nil; {
+	for end := time.Now().Add(c.o.Settle / 4); c.created() < before+c.calmSessions() && time.Now().Before(end) && ctx.Err() == nil; {
 		wait(ctx, 20*time.Millisecond)
 	}
 }
@@ -120,22 +128,31 @@ func (c *crowd) create(ctx context.Context, rng *rand.Rand) {
 	c.mu.Unlock()
 	places := c.o.Sessions - c.open()
 	if calm {
-		places += calmSessions
+		places += c.calmSessions()
 	}
 	if !creating || places <= 0 {
 		return
 	}
-	for _, a := range agents(c.effects.Base) {
+	for _, a := range agents(c.effects.Base, c.o.Hands) {
 		if _, err := c.c.Apply(ctx, a, client.Patience(0)); err != nil {
 			return
 		}
 	}
 	for range places {
 		agent, once, say := worker, true, 0
-		if n%5 == 4 {
+		switch {
+		case c.o.Hands && (n%12 == 1 || calm && n == c.before+1): // one that nobody kills, too; one of that key was never asked for
+			agent = hoarder
+		case n%5 == 4:
 			agent, once, say = talker, false, 3
 		}
 		in := v1.CreateSession{Agent: agent, Input: v1.Text(fmt.Sprintf("Session %d: pay and do the rest.", n)), Once: once}
+		if c.o.Hands && n%2 == 0 {
+			var err error
+			if in.Workspace, err = c.upload(ctx, n); err != nil {
+				return
+			}
+		}
 		s, err := c.c.CreateSession(ctx, in, client.Key(fmt.Sprintf("create-%d", n)), client.Patience(0))
 		if err != nil {
 			return
@@ -219,8 +236,8 @@ func (c *crowd) disturb(ctx context.Context, rng *rand.Rand) {
 	id := open[rng.IntN(len(open))]
 	s, creating := c.sessions[id], c.creating
 	c.mu.Unlock()
-	if s.agent == worker {
-		switch n := rng.IntN(60); {
+	if s.agent != talker {
+		switch n := rng.IntN(c.calmness()); {
 		case n == 0 && creating:
 			if _, err := c.c.Cancel(ctx, id, "torture", client.Key("cancel-"+string(id)), client.Patience(0)); err == nil {
 				c.mu.Lock()
@@ -247,6 +264,14 @@ func (c *crowd) disturb(ctx context.Context, rng *rand.Rand) {
 		s.toSay--
 		c.mu.Unlock()
 	}
+}
+
+// calmness is how seldom somebody cancels: calls on files take longer than others.
+func (c *crowd) calmness() int {
+	if c.o.Hands {
+		return 300
+	}
+	return 60
 }
 
 // watch writes down the events that the victim shows: from then on they are

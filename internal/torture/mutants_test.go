@@ -18,6 +18,7 @@ func TestTortureFindsDefects(t *testing.T) {
 	for _, m := range []struct {
 		name, file, old, new string
 		want                 string // part of a violation
+		hands                bool
 	}{
 		{
 			name: "a new owner forgets that a call was started", file: "engine/step.go",
@@ -38,6 +39,28 @@ func TestTortureFindsDefects(t *testing.T) {
 		{
 			name: "a list row lags behind the journal", file: "kernel/commit.go",
 			old: "sum := s.Summary()", new: "sum := o.s.Summary(); sum.Session = o.key", want: "list row differs",
+		},
+		{
+			name: "the files of a call are not recorded with its outcome", file: "engine/step_tool.go", hands: true,
+			old: "if d.Files != nil && c.Files == cairn.AccessWrite {", new: "if d.Files != nil && c.Files == cairn.AccessRead {",
+			want: "no snapshot stands before its outcome",
+		},
+		{
+			name: "what a lost attempt wrote is not taken away", file: "workspace/tree.go", hands: true,
+			old: "if err := t.prepare(ctx, e, at); err != nil {",
+			new: `top, kept := filepath.Join(t.livePath(), rootDir), t.s.temp()
+	_ = os.Rename(top, kept)
+	defer func() {
+		if _, e := os.Stat(kept); e == nil && os.Remove(top) == nil {
+			_ = os.Rename(kept, top)
+		}
+	}()
+	if err := t.prepare(ctx, e, at); err != nil {`,
+			want: "its files are not what its calls made of them",
+		},
+		{
+			name: "a run ends without what it left running", file: "engine/step.go", hands: true,
+			old: "if len(p.s.Files.Running) > 0 {", new: "if len(p.s.Files.Running) > 999 {", want: "at rest, the runtime has the process",
 		},
 	} {
 		t.Run(m.name, func(t *testing.T) {
@@ -70,9 +93,11 @@ func TestTortureFindsDefects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			res, err := torture.Run(t.Context(), torture.Options{
-				Dir: dir, Victim: victim, Effects: effects, Kills: 16, Sessions: 30, Seed: 3, Settle: 10 * time.Second,
-			})
+			o := torture.Options{Dir: dir, Victim: victim, Effects: effects, Kills: 16, Sessions: 30, Seed: 3, Settle: 10 * time.Second}
+			if m.hands {
+				o.Hands, o.Sessions, o.Kills = true, 4, 10
+			}
+			res, err := torture.Run(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)
 			}

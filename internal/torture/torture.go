@@ -5,13 +5,13 @@ package torture
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,6 +33,12 @@ type Options struct {
 	// Settle bounds how long everything may take to end after the last kill;
 	// default 3 minutes.
 	Settle time.Duration
+	// Hands gives the agents files and commands in sandboxes, and kills the helpers of
+	// the sandboxes as well. The failpoints are then those of files and sandboxes and
+	// of the commits around them.
+	Hands bool
+	// UID and GID are who the victim is; zero: whoever this process is.
+	UID, GID int
 }
 
 // Result is what a torture came to.
@@ -44,24 +50,30 @@ type Result struct {
 	Sessions   int               `json:"sessions"`
 	Hits       map[string]uint64 `json:"failpoint_hits"`
 	PointKills map[string]uint64 `json:"failpoint_kills"`
+	Helpers    map[string]int    `json:"helper_kills,omitempty"`
+	Busy       int               `json:"starts_that_found_the_directory_in_use,omitzero"`
 	Checked    Checked           `json:"checked"`
 	Violations []string          `json:"violations"`
 	Took       string            `json:"took"`
 }
 
-// killer owns the victim: it starts it, kills it, and starts it again.
-type killer struct {
-	o       Options
-	rng     *rand.Rand
-	effects string
-	counts  string // file of failpoint counts
-	socket  string
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when the victim has ended
-	exit    error         // how, once it has
-	stderr  *os.File
+// handPrefixes begin the names of the failpoints of files and sandboxes.
+var handPrefixes = []string{"sandbox.", "workspace."}
 
-	kills, atPoints, inFlight int
+func ofHands(p failpoint.Point) bool {
+	return slices.ContainsFunc(handPrefixes, func(s string) bool { return strings.HasPrefix(string(p), s) })
+}
+
+// heartPoints are those that sessions without files pass.
+func heartPoints() []failpoint.Point {
+	return slices.DeleteFunc(failpoint.Points(), ofHands)
+}
+
+// handPoints are those around a call on the files.
+func handPoints() []failpoint.Point {
+	return append(slices.DeleteFunc(failpoint.Points(), func(p failpoint.Point) bool { return !ofHands(p) }),
+		failpoint.CommitBefore, failpoint.CommitAfter, failpoint.CommitTool, failpoint.CommitStart, failpoint.CommitEnd,
+		failpoint.ToolBefore, failpoint.ToolAfter, failpoint.TakeoverStepped, failpoint.GroupBeforeSync, failpoint.GroupAfterSync)
 }
 
 // Run tortures and returns what was found. An error means that it could not be
@@ -78,8 +90,17 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		o.Log = io.Discard
 	}
 	data := filepath.Join(o.Dir, "data")
-	if err := write(filepath.Join(o.Dir, "scripts")); err != nil {
+	if err := write(filepath.Join(o.Dir, "scripts"), o.Hands); err != nil {
 		return nil, err
+	}
+	points := heartPoints()
+	var before *traces
+	if o.Hands {
+		points = handPoints()
+		var err error
+		if before, err = o.prepare(data); err != nil {
+			return nil, err
+		}
 	}
 	server, err := effectserver.Spawn(ctx, exec.CommandContext(ctx, o.Effects, "-file", filepath.Join(o.Dir, "effects.jsonl"),
 		"-seed", fmt.Sprint(o.Seed), "-delay", "6ms", "-refuse", "0.02", "-fail", "0.03", "-lose", "0.03"))
@@ -89,7 +110,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	defer func() { _ = server.Kill() }()
 	k := &killer{
 		o: o, rng: rand.New(rand.NewPCG(o.Seed, 1)), effects: server.Base,
-		counts: filepath.Join(o.Dir, "failpoints"), socket: filepath.Join(data, "cairn.sock"),
+		counts: filepath.Join(o.Dir, "failpoints"), socket: filepath.Join(data, "cairn.sock"), points: points, helpers: map[string]int{},
 	}
 	if k.stderr, err = os.Create(filepath.Join(o.Dir, "victim.log")); err != nil {
 		return nil, err
@@ -123,9 +144,14 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 	res := &Result{
 		Seed: o.Seed, Kills: k.kills, AtPoints: k.atPoints, InFlight: k.inFlight, Sessions: c.created(),
-		Hits: map[string]uint64{}, PointKills: map[string]uint64{},
+		Hits: map[string]uint64{}, PointKills: map[string]uint64{}, Helpers: k.helpers, Busy: k.busy,
 	}
 	v := &verifier{crowd: c, dir: data}
+	if o.Hands {
+		if v.rest, err = k.leaks(ctx, before, v.violate); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.verify(ctx, k); err != nil {
 		return nil, err
 	}
@@ -133,7 +159,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range failpoint.Points() {
+	for _, p := range points {
 		res.Hits[string(p)], res.PointKills[string(p)] = counts.Hits(p), counts.Kills(p)
 		if counts.Hits(p) == 0 {
 			v.violate("failpoint %s was never hit", p)
@@ -156,129 +182,4 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-t.C:
 	}
-}
-
-// start runs the victim until it is ready, or has died at its failpoint.
-func (k *killer) start(ctx context.Context, at string) error {
-	k.cmd = exec.CommandContext(ctx, k.o.Victim, "-data", filepath.Join(k.o.Dir, "data"), "-effects", k.effects, "-scripts", filepath.Join(k.o.Dir, "scripts"))
-	k.cmd.Env = append(os.Environ(), "CAIRN_FAILPOINT_FILE="+k.counts)
-	if at != "" {
-		k.cmd.Env = append(k.cmd.Env, "CAIRN_FAILPOINT="+at)
-	}
-	k.cmd.Stderr = k.stderr
-	out, err := k.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := k.cmd.Start(); err != nil {
-		return err
-	}
-	ready := make(chan bool, 1)
-	go func() {
-		b := make([]byte, 16)
-		n, _ := io.ReadAtLeast(out, b, len("ready"))
-		ready <- strings.HasPrefix(string(b[:n]), "ready")
-		_, _ = io.Copy(io.Discard, out)
-	}()
-	ok := false
-	t := time.NewTimer(30 * time.Second)
-	defer t.Stop()
-	select {
-	case ok = <-ready:
-	case <-t.C:
-	}
-	cmd, done := k.cmd, make(chan struct{})
-	k.done = done
-	go func() {
-		k.exit = cmd.Wait()
-		close(done)
-	}()
-	if !ok && at == "" {
-		err := errors.Join(errors.New("torture: the victim does not start; see "+k.stderr.Name()), cmd.Process.Kill())
-		<-done
-		return err
-	}
-	return nil
-}
-
-// alive fails if the victim has died without being killed.
-func (k *killer) alive() error {
-	select {
-	case <-k.done:
-		k.done = nil
-		return fmt.Errorf("torture: the victim died by itself: %w; see %s", k.exit, k.stderr.Name())
-	default:
-		return nil
-	}
-}
-
-// end stops the victim for good.
-func (k *killer) end() {
-	if k.done != nil {
-		_ = k.cmd.Process.Kill()
-		<-k.done
-		k.done = nil
-	}
-}
-
-// rampage kills the victim as often as asked: half of the time at a failpoint,
-// half of the time at a random moment.
-func (k *killer) rampage(ctx context.Context, c *crowd) error {
-	points := failpoint.Points()
-	k.end()
-	for i := 0; k.kills < k.o.Kills; i++ {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		at := ""
-		if i%2 == 0 {
-			p := points[(i/2)%len(points)]
-			at = fmt.Sprintf("%s:%d", p, 1+k.rng.IntN(12))
-		}
-		before, err := failpoint.Read(k.counts)
-		if err != nil {
-			return err
-		}
-		if err := k.start(ctx, at); err != nil {
-			return err
-		}
-		// A failpoint gets a while to be hit; a random kill comes at any moment.
-		patience := time.Duration(20+k.rng.IntN(400)) * time.Millisecond
-		if at != "" {
-			patience = 700 * time.Millisecond
-		}
-		t := time.NewTimer(patience)
-		select {
-		case <-k.done:
-			t.Stop()
-			after, rerr := failpoint.Read(k.counts)
-			if rerr != nil {
-				return rerr
-			}
-			if after.Killed() == before.Killed() {
-				return fmt.Errorf("torture: the victim died by itself: %w; see %s", k.exit, k.stderr.Name())
-			}
-			k.atPoints++
-			k.inFlight += int(after.KilledInFlight() - before.KilledInFlight())
-		case <-t.C:
-			now, err := failpoint.Read(k.counts)
-			if err != nil {
-				return err
-			}
-			if now.InFlight() > 0 {
-				k.inFlight++
-			}
-			if err := k.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				return err
-			}
-			<-k.done
-		}
-		k.done = nil
-		k.kills++
-		if k.kills%50 == 0 {
-			fmt.Fprintf(k.o.Log, "%5d kills, %d at failpoints, %d with an effect in flight; %d sessions, %d open\n",
-				k.kills, k.atPoints, k.inFlight, c.created(), c.open())
-		}
-	}
-	return k.start(ctx, "")
 }

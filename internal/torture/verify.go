@@ -16,6 +16,7 @@ import (
 	"github.com/cairn-run/cairn/internal/effectserver"
 	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/journal/sqlite"
+	"github.com/cairn-run/cairn/workspace"
 )
 
 // Checked counts what the promises were checked on.
@@ -41,9 +42,13 @@ type Checked struct {
 	Cancelled     int         `json:"sessions_cancelled"`
 	Idle          int         `json:"sessions_idle"`
 	Calm          int         `json:"sessions_after_the_last_kill"`
+	Files         *Files      `json:"files,omitempty"`
 }
 
-const maxViolations = 50
+const (
+	maxViolations = 50
+	maxOfAKind    = 8 // the cause of one kind is one, mostly
+)
 
 // verifier holds the journal against the world and against what was
 // acknowledged.
@@ -51,16 +56,23 @@ type verifier struct {
 	crowd      *crowd
 	dir        string
 	j          *journal.Journal
+	store      *workspace.Store // nil: sessions have no files
 	report     effectserver.Report
 	spent      map[string]cairn.Money // by agent
 	granted    map[string]cairn.Money
 	known      map[cairn.EffectID]bool
 	checked    Checked
 	violations []string
+
+	rest  rest
+	kinds map[string]int // violations, by their format
 }
 
 func (v *verifier) violate(format string, args ...any) {
-	if len(v.violations) < maxViolations {
+	if v.kinds == nil {
+		v.kinds = map[string]int{}
+	}
+	if v.kinds[format]++; v.kinds[format] <= maxOfAKind && len(v.violations) < maxViolations {
 		v.violations = append(v.violations, fmt.Sprintf(format, args...))
 	}
 }
@@ -82,6 +94,12 @@ func (v *verifier) verify(ctx context.Context, k *killer) error {
 		return err
 	}
 	v.j = journal.New(store, blob.New(folder, blob.Options{}))
+	if v.crowd.o.Hands {
+		if err := v.openFiles(); err != nil {
+			return err
+		}
+		defer func() { _ = v.store.Close() }() // only read
+	}
 	v.spent, v.granted, v.known = map[string]cairn.Money{}, map[string]cairn.Money{}, map[cairn.EffectID]bool{}
 	for id, s := range v.crowd.sessions {
 		if err := v.session(ctx, id, s); err != nil {
@@ -136,10 +154,12 @@ func (v *verifier) session(ctx context.Context, id cairn.SessionID, was *seen) e
 	resolved := map[cairn.AskID]cairn.AskStatus{}
 	opened := map[cairn.AskID]bool{}
 	n := 0
+	var files handEvents
 	for e, err := range v.j.Events(ctx, key, 0) {
 		if err != nil {
 			return err
 		}
+		files.add(e)
 		wire, err := v1.EventFrom(id, e)
 		if err != nil {
 			return err
@@ -220,6 +240,11 @@ func (v *verifier) session(ctx context.Context, id cairn.SessionID, was *seen) e
 			}
 		}
 	}
+	if v.store != nil {
+		if err := v.files(ctx, key, &s, &files); err != nil {
+			return err
+		}
+	}
 	v.books(ctx, id, key, &s, cost, estimated, granted, was)
 	for effect, l := range calls {
 		v.effect(id, effect, l, &s)
@@ -255,7 +280,7 @@ func (v *verifier) books(ctx context.Context, id cairn.SessionID, key cairn.Sess
 		v.checked.Cancelled++
 	case cairn.StatusIdle:
 		v.checked.Idle++
-		if was.agent == worker {
+		if was.agent != talker {
 			v.violate("%s: idle instead of ended", id)
 		}
 	default:

@@ -3,6 +3,7 @@ package torture
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +16,15 @@ import (
 const (
 	worker = "worker" // one run, every kind of effect, a shared budget
 	talker = "talker" // many runs: steered, interrupted, paused, idle
+	// With files: one run of more calls than layers are mounted one by one.
+	hoarder = "hoarder"
 )
 
 // agents are the definitions: every effect class, approvals, a client's tool,
 // parallel calls, hooks, a shared budget.
-func agents(effects string) []*cairn.Agent {
+//
+// With hands they have the tools that touch files as well.
+func agents(effects string, hands bool) []*cairn.Agent {
 	schema := json.RawMessage(`{"type":"object"}`)
 	tool := func(name, method, path string) cairn.ToolSource {
 		return cairn.ToolSource{HTTP: &cairn.HTTPTool{Name: name, Description: "An effect.", Method: method, URL: effects + path, InputSchema: schema}}
@@ -46,19 +51,33 @@ func agents(effects string) []*cairn.Agent {
 		tool("safe", "POST", "/effect/idempotent"),
 		{Client: &cairn.ClientTool{Name: "press", Description: "A button of the client.", InputSchema: schema}},
 	}
-	return []*cairn.Agent{
+	var environment cairn.Environment
+	if hands {
+		tools[0].Builtin = append(tools[0].Builtin, cairn.BuiltinRead, cairn.BuiltinList, cairn.BuiltinSearch, cairn.BuiltinWrite,
+			cairn.BuiltinEdit, cairn.BuiltinBash, cairn.BuiltinPython)
+		// Small, so that many can be alive at once on a small machine.
+		environment = cairn.Environment{Memory: 128 << 20, Processes: 64}
+	}
+	all := []*cairn.Agent{
 		{
 			Name: worker, Model: "script/worker", Fallback: []string{"script/worker2"}, Instructions: "Do everything.",
-			Tools: tools, Effects: decl, Params: cairn.Params{MaxOutput: 30_000},
+			Tools: tools, Effects: decl, Params: cairn.Params{MaxOutput: 30_000}, Environment: environment,
 			Policy: cairn.Policy{Ask: []string{"wire:ask=yes"}, Deny: []string{"put:forbidden=yes"}},
 			Budget: cairn.Budget{Session: 10 * cairn.Dollar, Agent: 100_000 * cairn.Dollar},
 			OnExit: []cairn.Hook{{Tool: "safe", Arguments: raw(`{"state":"safe"}`)}},
 		},
 		{
-			Name: talker, Model: "script/talker", Instructions: "Talk.", Tools: tools, Effects: decl,
+			Name: talker, Model: "script/talker", Instructions: "Talk.", Tools: tools, Effects: decl, Environment: environment,
 			Budget: cairn.Budget{Agent: 100_000 * cairn.Dollar},
 		},
 	}
+	if hands {
+		all = append(all, &cairn.Agent{
+			Name: hoarder, Model: "script/hoarder", Instructions: "Write.", Tools: tools, Effects: decl, Environment: environment,
+			Budget: cairn.Budget{Agent: 100_000 * cairn.Dollar},
+		})
+	}
+	return all
 }
 
 // scripts are what the models say.
@@ -98,13 +117,82 @@ default: {text: "I see."}
 	}
 }
 
-// write puts the scripts into a directory.
-func write(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// handScripts are what the models of agents with files say: the deeds, with effects
+// on the world between them.
+func handScripts() (map[string]string, error) {
+	type call = map[string]any
+	calls := func(tags []string) []call {
+		var out []call
+		for _, t := range tags {
+			out = append(out, call{"tool": deeds[t].tool, "args": deeds[t].args})
+		}
+		return out
+	}
+	var replies []any
+	for i, tags := range workerDeeds {
+		c := calls(tags)
+		switch i {
+		case 1:
+			c = append(c, call{"tool": "pay", "args": call{"amount": 1}}, call{"tool": cairn.BuiltinRead, "args": call{"path": "log"}},
+				call{"tool": cairn.BuiltinSearch, "args": call{"pattern": "a[0-9]"}})
+		case 3:
+			c = append(c, call{"tool": "wire", "args": call{"ask": "yes", "amount": 2}}, call{"tool": "put", "args": call{"n": 1}})
+		case 5:
+			c = append(c, call{"tool": cairn.BuiltinList, "args": call{"path": "."}}, call{"tool": "look", "args": call{"name": "alpha"}})
+		}
+		replies = append(replies, call{"calls": c})
+	}
+	replies = append(replies, call{"text": "Everything is done."})
+	var hoard []any
+	for _, c := range hoardCalls() {
+		hoard = append(hoard, call{"calls": c})
+	}
+	hoard = append(hoard, call{"text": "It is all there."})
+	base := call{
+		"window": 2_000_000, "rates": call{"input": "$3", "output": "$15"}, "delay": "4ms", "stream": call{"chunk": 4000, "every": "2ms"},
+	}
+	with := func(more call) call {
+		c := maps.Clone(base)
+		maps.Copy(c, more)
+		return c
+	}
+	out := map[string]string{}
+	for name, s := range map[string]call{
+		"worker":  with(call{"replies": replies}),
+		"worker2": with(call{"default": call{"text": "The other model ends it."}}),
+		"hoarder": with(call{"replies": hoard}),
+		"talker": with(call{
+			"cases": []any{call{
+				"when":  call{"user": call{"contains": "pay"}},
+				"calls": append(talkerCalls(), call{"tool": "pay", "args": call{"amount": 1}}),
+			}},
+			"default": call{"text": "I see."},
+		}),
+	} {
+		b, err := json.Marshal(s)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = string(b)
+	}
+	return out, nil
+}
+
+// write puts the scripts into a directory that everybody may read.
+func write(dir string, hands bool) error {
+	all, ext := scripts(), ".yaml"
+	if hands {
+		var err error
+		if all, err = handScripts(); err != nil {
+			return err
+		}
+		ext = ".json"
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // the victim may be another user
 		return err
 	}
-	for name, text := range scripts() {
-		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o600); err != nil {
+	for name, text := range all {
+		if err := os.WriteFile(filepath.Join(dir, name+ext), []byte(text), 0o644); err != nil { //nolint:gosec // likewise
 			return fmt.Errorf("torture: %w", err)
 		}
 	}

@@ -2,6 +2,7 @@ package builtin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/cairn-run/cairn/sandbox"
 	"github.com/cairn-run/cairn/tool"
 	"github.com/cairn-run/cairn/tool/builtin/hand"
+	"github.com/cairn-run/cairn/workspace"
 )
 
 // attempt is one call that touches files, while it is being made.
@@ -166,6 +168,10 @@ func (d *Driver) writing(ctx context.Context, c tool.Call, do func(ctx context.C
 	}
 	if err := a.record(ctx); err != nil {
 		breach, _ := a.b.lost()
+		// What was written faster than the sandbox looks at its disk is found here.
+		if over, ok := errors.AsType[*workspace.Oversize](err); ok {
+			breach = &sandbox.Breach{Limit: "disk", Used: over.Bytes, Max: over.Max}
+		}
 		a.undo(ctx)
 		if breach != nil && ctx.Err() == nil {
 			return breached(breach), nil

@@ -37,7 +37,7 @@ func (j *job) String() string {
 	if more {
 		line += " …"
 	}
-	return fmt.Sprintf("%d: %s", j.id, line)
+	return fmt.Sprintf("%d: %s", j.id, onOneLine(line))
 }
 
 func (j *job) ended() bool {

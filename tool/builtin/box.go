@@ -53,6 +53,18 @@ func (d *Driver) want(a *cairn.Agent) (sandbox.Spec, string, error) {
 	if spec.Image == "" {
 		spec.Image = sandbox.ImageHost
 	}
+	if spec.Image != sandbox.ImageHost {
+		// A name, never a path: any other directory may hold keys, or the files of other sessions.
+		dir := path.Join(d.o.ImageDir, path.Base(spec.Image))
+		if i, err := os.Stat(dir); d.o.ImageDir == "" || err != nil || !i.IsDir() || path.Base(spec.Image) != spec.Image || spec.Image == ".." || spec.Image == "." {
+			where := "this node has none but host"
+			if d.o.ImageDir != "" {
+				where = fmt.Sprintf("put the root file system into %s, or a symbolic link to it", d.o.ImageDir)
+			}
+			return spec, "", &cairn.Error{Code: cairn.CodeDenied, NotDone: true, Message: fmt.Sprintf("there is no image %q: %s", spec.Image, where)}
+		}
+		spec.Image = dir
+	}
 	skills, err := d.skills(a.Skills)
 	if err != nil {
 		return spec, "", err
@@ -87,7 +99,7 @@ func (d *Driver) create(ctx context.Context, key cairn.SessionKey, c tool.Call, 
 	if err != nil {
 		return nil, err
 	}
-	b := &box{tree: tree, at: c.Workspace, skills: skills, spec: spec, env: environ(c.Definition), free: free}
+	b := &box{tree: tree.Within(spec.Limits.WithDefaults().Disk), at: c.Workspace, skills: skills, spec: spec, env: environ(c.Definition), free: free}
 	if err := d.start(ctx, b, write); err != nil {
 		b.release()
 		return nil, err
@@ -288,6 +300,10 @@ func (b *box) hand(ctx context.Context, r hand.Request, rest io.Reader) (*hand.R
 		defer cancel()
 		_, _ = p.Kill(end) // the instance is destroyed if it could not be
 		return nil, err
+	}
+	if exit.Code != 0 && len(b.alive()) > 0 {
+		return nil, &cairn.Error{Code: cairn.CodeToolFailed, Message: fmt.Sprintf("the file program could not do its work (it ended with %d %s): "+
+			"what runs in the background takes up the processes or the memory of the sandbox, or killed it; stop some of it with bash", exit.Code, exit.Signal)}
 	}
 	if exit.Code != 0 {
 		return nil, &cairn.Error{Code: cairn.CodeInternal, Message: fmt.Sprintf("the file program ended with %d %s", exit.Code, exit.Signal), Err: errors.New(complaint.String())}

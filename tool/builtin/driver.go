@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +36,9 @@ type Options struct {
 	Workspaces *workspace.Store
 	// SkillDir is where the files of skills are kept, by their content. It is made.
 	SkillDir string
+	// ImageDir holds the root file systems that agents may name as their image, each in
+	// a directory of its own; empty: there are none.
+	ImageDir string
 	// TempDir takes the output of running commands and the like; default: the system's. It
 	// is made, and what a killed process left in it is removed: nobody else may use it.
 	// It must be on a file system that overlayfs can write to, which not every tmpfs is.
@@ -88,28 +93,41 @@ func New(o Options) *Driver {
 	return d
 }
 
-// Patterns of names in the temporary directory.
+// Patterns of the names of temporary files.
 const (
 	outputFiles = "output-*"
 	viewDirs    = "view-*"
+	newSkills   = "new-*" // in the directory of skills
 )
 
-// tidy makes the temporary directory and removes what a killed process left there.
+// tidy makes the temporary directory and removes what a killed process left there and
+// among the skills.
 func (d *Driver) tidy() {
-	if d.o.TempDir == "" {
+	if d.o.TempDir != "" {
+		if err := os.MkdirAll(d.o.TempDir, 0o700); err != nil {
+			d.log.Error("the temporary directory cannot be made", "dir", d.o.TempDir, "error", err)
+		}
+		d.sweep(d.o.TempDir, outputFiles)
+		d.sweep(d.o.TempDir, viewDirs)
+	}
+	if d.o.SkillDir != "" {
+		d.sweep(d.o.SkillDir, newSkills)
+	}
+}
+
+// sweep removes the entries of a directory whose names begin as a pattern says.
+func (d *Driver) sweep(dir, pattern string) {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	if err := os.MkdirAll(d.o.TempDir, 0o700); err != nil {
-		d.log.Error("the temporary directory cannot be made", "dir", d.o.TempDir, "error", err)
+	for _, e := range list {
+		if strings.HasPrefix(e.Name(), strings.TrimSuffix(pattern, "*")) {
+			err = errors.Join(err, removeView(filepath.Join(dir, e.Name())))
+		}
 	}
-	for _, pattern := range []string{outputFiles, viewDirs} {
-		left, err := filepath.Glob(filepath.Join(d.o.TempDir, pattern))
-		for _, p := range left {
-			err = errors.Join(err, removeView(p))
-		}
-		if err != nil {
-			d.log.Warn("temporary files could not be removed", "dir", d.o.TempDir, "error", err)
-		}
+	if err != nil {
+		d.log.Warn("temporary files could not be removed", "dir", dir, "error", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cairn-run/cairn"
+	"github.com/cairn-run/cairn/tool/builtin"
 )
 
 // smallImage makes a root file system with nothing but sh, cat and what they need.
@@ -72,8 +73,9 @@ func smallImage(t *testing.T) string {
 func TestImageWithoutBash(t *testing.T) {
 	t.Parallel()
 	a := agent()
-	a.Environment.Image = smallImage(t)
-	s := newWorld(t, worldOptions{}).talk(t, a)
+	image := smallImage(t)
+	a.Environment.Image = filepath.Base(image)
+	s := newWorld(t, worldOptions{builtin: builtin.Options{ImageDir: filepath.Dir(image)}}).talk(t, a)
 	s.call("write", object{"path": "d/f", "content": "text\n"})
 	if got := s.text("bash", object{"command": "cd d; echo err >&2; cat f; exit 3"}); got != "exit code 3\nworking directory: /workspace/d\n\nerr\ntext\n" {
 		t.Error(got)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode"
 
 	"github.com/cairn-run/cairn/sandbox"
 )
@@ -97,6 +98,17 @@ exec(compile(code, name, "exec"), main.__dict__)
 // pythonStart is how the interpreter's process begins.
 const pythonStart = "python3 -u -X utf8 -c "
 
+// onOneLine replaces what would end a line or move a cursor: a process names itself,
+// and must not write lines that look like the runtime's.
+func onOneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+			return '\uFFFD'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
 // maxNames bounds the processes that are named.
 const maxNames = 50
 
@@ -120,6 +132,7 @@ func names(list []sandbox.ProcessInfo) []string {
 		if strings.HasPrefix(name, pythonStart) {
 			p.Command = "python"
 		}
+		p.Command = onOneLine(p.Command)
 		all = append(all, p.String())
 	}
 	return all

@@ -44,7 +44,7 @@ func writeSkills(parent, dir string, list []cairn.Skill) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(parent, "new-*")
+	temp, err := os.MkdirTemp(parent, newSkills)
 	if err != nil {
 		return err
 	}

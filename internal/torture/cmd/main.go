@@ -21,8 +21,11 @@ func main() {
 	flag.IntVar(&o.Kills, "kills", 100, "how often the runtime is killed")
 	flag.IntVar(&o.Sessions, "sessions", 50, "sessions going on at once")
 	flag.Uint64Var(&o.Seed, "seed", uint64(time.Now().UnixNano()), "of every choice")
+	flag.BoolVar(&o.Hands, "hands", false, "agents with files and sandboxes, and kills of their helpers")
+	flag.IntVar(&o.UID, "uid", 0, "user and group of the victim; default whoever this is")
 	flag.StringVar(&o.Dir, "dir", "", "directory to work in; default a temporary one that is removed")
 	flag.Parse()
+	o.GID = o.UID
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	code := run(ctx, o)
 	stop()
@@ -40,6 +43,9 @@ func run(ctx context.Context, o torture.Options) int {
 			return fail(err)
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
+		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the victim may be another user
+			return fail(err)
+		}
 		o.Dir = dir
 	}
 	o.Log = os.Stderr

@@ -23,24 +23,37 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "warden" {
+		if err := warden(os.Args[2:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "warden:", err)
+			os.Exit(75)
+		}
+		return
+	}
 	dir := flag.String("data", "", "data directory")
-	effects := flag.String("effects", "", "URL of the effect server")
+	effects := flag.String("effects", "", "URL of the effect server, which counts model calls; default none")
 	scripts := flag.String("scripts", "", "directory of script models")
+	sandbox := flag.String("sandbox", "", "driver of sandboxes; default the node's")
 	flag.Parse()
-	if err := run(*dir, *effects, *scripts); err != nil {
+	if err := run(*dir, *effects, *scripts, *sandbox); err != nil {
 		fmt.Fprintln(os.Stderr, "victim:", err)
 		os.Exit(75)
 	}
 }
 
-func run(dir, effects, scripts string) error {
+func run(dir, effects, scripts, sandbox string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	var models model.Driver = script.Open(scripts)
+	if effects != "" {
+		models = counted{models, effectserver.Client{Base: effects}}
+	}
 	n, err := node.Open(ctx, node.Options{
 		Dir: dir, Socket: true, Token: "torture", Version: "torture",
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-		Models: map[string]model.Driver{"script": counted{script.Open(scripts), effectserver.Client{Base: effects}}},
-		Kernel: kernel.Options{SnapshotLag: 20, CacheBytes: 64 << 10}, WALPages: 256, // so that 100 kills see every failpoint
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Models:  map[string]model.Driver{script.Provider: models},
+		Sandbox: sandbox,
+		Kernel:  kernel.Options{SnapshotLag: 20, CacheBytes: 64 << 10}, WALPages: 256, // so that 100 kills see every failpoint
 	})
 	if err != nil {
 		return err

@@ -62,7 +62,7 @@ type Request struct {
 	Shell string `json:"shell,omitzero"`
 	// Max is about how many bytes the text of the response may have; default 96 KiB.
 	Max int `json:"max,omitzero"`
-	// Seconds bound a search; default 20.
+	// Seconds bound a search or a list; default 20.
 	Seconds int `json:"seconds,omitzero"`
 }
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 )
 
 const (
@@ -34,11 +35,13 @@ type lister struct {
 	*files
 	all     bool
 	maximum int
-	b       strings.Builder
-	facts   listFacts
-	shown   int
-	ignored int
-	full    bool
+	// deadline ends what the rules of a hostile .gitignore make long.
+	deadline time.Time
+	b        strings.Builder
+	facts    listFacts
+	shown    int
+	ignored  int
+	full     bool
 }
 
 // list shows the tree below a directory.
@@ -60,7 +63,7 @@ func (f *files) list(a listArgs, r Request) (Response, error) {
 	if a.Depth <= 0 {
 		a.Depth = defaultDepth
 	}
-	l := &lister{files: f, all: a.All, maximum: r.Max, facts: listFacts{Path: p}}
+	l := &lister{files: f, all: a.All, maximum: r.Max, facts: listFacts{Path: p}, deadline: time.Now().Add(time.Duration(r.Seconds) * time.Second)}
 	var above *ignores
 	if !a.All {
 		above = f.ignoresAbove(p)
@@ -99,7 +102,7 @@ func (l *lister) dir(p, margin string, depth int, above *ignores) error {
 	}
 	shown := 0
 	for i, e := range entries {
-		if shown == maxInOneDir || l.shown >= maxListed || l.b.Len() > l.maximum {
+		if shown == maxInOneDir || l.shown >= maxListed || l.b.Len() > l.maximum || time.Now().After(l.deadline) {
 			l.full = l.full || shown < maxInOneDir
 			left := len(entries) - i
 			l.facts.LeftOut += left

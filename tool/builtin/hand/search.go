@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 	"time"
 )
@@ -21,6 +22,14 @@ const (
 	maxWalkDepth   = 64
 	maxPattern     = 10_000 // bytes
 	maxShownLine   = 300    // bytes of a line that are shown
+	// maxProgram bounds the instructions of a compiled pattern. Repetitions make many out
+	// of few characters, and each may be looked at for each byte.
+	maxProgram = 5000
+	// maxSteps bounds the instructions times the bytes of one line: of a longer one only
+	// the beginning is searched. It takes seconds.
+	maxSteps = 1 << 29
+	// looks is after how many steps the clock is looked at.
+	looks = 1 << 24
 )
 
 type searchArgs struct {
@@ -46,6 +55,7 @@ type searchFacts struct {
 	Large    int  `json:"large,omitzero"`
 	Ignored  int  `json:"ignored,omitzero"`
 	Unread   int  `json:"unread,omitzero"` // directories that were not searched to their end
+	Cut      int  `json:"cut,omitzero"`    // lines that were not searched to their end
 	TimedOut bool `json:"timed_out,omitzero"`
 }
 
@@ -55,6 +65,8 @@ type searcher struct {
 	args             searchArgs
 	match            func([]byte) []int // where the first match in a line is; nil: none
 	need             []byte             // what every match holds
+	program          int                // instructions of the pattern
+	steps            int                // since the clock was looked at
 	include, exclude globs
 	base             string
 	maximum          int
@@ -147,8 +159,14 @@ func (s *searcher) compile() error {
 		expr = "(?i)" + expr
 	}
 	re, err := regexp.Compile(expr)
+	if err == nil {
+		s.program, err = programOf(expr)
+	}
 	if err != nil {
 		return fmt.Errorf("the pattern is no regular expression (RE2 syntax): %s; set literal to look for it as it is", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+	if s.program > maxProgram {
+		return errors.New("the pattern is too complex: its repetitions come to too much; write a simpler one")
 	}
 	if prefix, _ := re.LiteralPrefix(); !a.IgnoreCase {
 		s.need = []byte(prefix)
@@ -279,7 +297,11 @@ func (s *searcher) lines(p string, content []byte) error {
 		}
 		line = bytes.TrimSuffix(line, []byte{'\r'})
 		n++
-		at := s.match(line)
+		within, ok := s.within(line)
+		if !ok {
+			return errEnough
+		}
+		at := s.match(within)
 		if at == nil {
 			if after > 0 {
 				after--
@@ -317,6 +339,36 @@ func (s *searcher) lines(p string, content []byte) error {
 		recent, last, after, s.group = nil, n, s.args.Context, true
 	}
 	return nil
+}
+
+// within is how much of a line is searched; false: the time is over.
+func (s *searcher) within(line []byte) ([]byte, bool) {
+	program := max(s.program, 1)
+	if most := maxSteps / program; len(line) > most {
+		s.facts.Cut++
+		line = line[:most]
+	}
+	if s.steps += program * (len(line) + 1); s.steps > looks {
+		s.steps = 0
+		if time.Now().After(s.deadline) {
+			s.facts.TimedOut = true
+			return nil, false
+		}
+	}
+	return line, true
+}
+
+// programOf counts the instructions of a pattern, compiled as package regexp does.
+func programOf(expr string) (int, error) {
+	parsed, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return 0, err
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0, err
+	}
+	return len(program.Inst), nil
 }
 
 // line writes one line; of a long one the part around the match.
@@ -361,6 +413,9 @@ func (s *searcher) notes() {
 	}
 	if s.facts.Unread > 0 {
 		note("%s not searched to the end: not readable, or more than %d entries", count(s.facts.Unread, "directory"), maxEntries)
+	}
+	if s.facts.Cut > 0 {
+		note("%s too long for this pattern: only the beginning was searched", count(s.facts.Cut, "line"))
 	}
 	if s.facts.Binary > 0 || s.facts.Large > 0 {
 		var skipped []string
