@@ -106,6 +106,9 @@ type ToolEffect struct {
 	Workspace Snapshot `json:",omitzero"`
 	Base      Digest   `json:",omitzero"`
 	Sandbox   string   `json:",omitzero"`
+	// Running are the background commands that the last recorded state names: not all of
+	// them need be alive.
+	Running []string `json:",omitempty"`
 }
 
 // DrawEffect moves money between shared budgets and the session: positive draws,

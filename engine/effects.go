@@ -49,6 +49,7 @@ func Open(s State) []cairn.Effect {
 		}
 		if c.Files != cairn.AccessNone {
 			e.Tool.Files, e.Tool.Workspace, e.Tool.Base, e.Tool.Sandbox = c.Files, s.Files.Now, s.Files.Base, s.Files.Sandbox
+			e.Tool.Running = s.Files.Running
 		}
 	}
 	if s.Release != 0 {

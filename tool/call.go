@@ -50,7 +50,7 @@ func (c *Catalog) Call(ctx context.Context, session cairn.SessionKey, a *cairn.A
 		Session: session.ID, Effect: id, Attempt: attempt,
 		Tool: e.Tool, Class: e.Class, Def: e.Def, Args: e.Args, Key: e.Key,
 		MaxOutput: DefaultMaxOutput,
-		Run:       w.Run, Definition: a, Files: e.Files, Workspace: e.Workspace, Base: e.Base, Sandbox: e.Sandbox,
+		Run:       w.Run, Definition: a, Files: e.Files, Workspace: e.Workspace, Base: e.Base, Sandbox: e.Sandbox, Running: e.Running,
 		Left: w.Left, Say: w.Say,
 	}
 	if call.Left == nil {

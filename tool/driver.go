@@ -64,11 +64,12 @@ type Call struct {
 	// Run and Definition are what the call is made for; Tool says which entry.
 	Run        cairn.RunID
 	Definition *cairn.Agent
-	// Files, Workspace, Base and Sandbox are those of [cairn.ToolEffect].
+	// Files, Workspace, Base, Sandbox and Running are those of [cairn.ToolEffect].
 	Files     cairn.Access
 	Workspace cairn.Snapshot
 	Base      cairn.Digest
 	Sandbox   string
+	Running   []string
 	// Left takes what the attempt leaves besides its result, also with an error. It
 	// is never nil.
 	Left *Left

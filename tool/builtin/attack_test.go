@@ -221,6 +221,23 @@ func TestAfterRestart(t *testing.T) {
 	}
 }
 
+// TestBackgroundOfAnotherProcess: what the runtime had running when it was killed is
+// told to be gone, once, and is no longer recorded as running.
+func TestBackgroundOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	s := w.talk(t, agent())
+	e := s.effect("bash", object{"command": "true"})
+	e.Running = []string{"1: python3 -m http.server"}
+	r, err := s.attempt(t.Context(), e)
+	if err != nil || !strings.Contains(cairn.TextOf(r.Content), "background commands were ended, because the runtime was started anew: 1: python3") {
+		t.Errorf("%v: %v", r, err)
+	}
+	if f := s.left.Files; f == nil || len(f.Running) != 0 {
+		t.Errorf("what is recorded: %+v", f)
+	}
+}
+
 // TestSkills are there, read-only, for commands and for the file tools.
 func TestSkills(t *testing.T) {
 	t.Parallel()

@@ -197,6 +197,12 @@ func (a *attempt) open(ctx context.Context) error {
 	if a.b = s.live; a.b != nil {
 		return nil
 	}
+	if len(a.told) == 0 && len(a.c.Running) > 0 { // another process had it
+		a.told = []string{
+			"background commands were ended, because the runtime was started anew: " + strings.Join(a.c.Running, ", "),
+			"what background commands changed since the last call that writes is lost",
+		}
+	}
 	b, err := d.create(ctx, s.key, a.c, true)
 	if err != nil {
 		d.note(s.key, a.told...)
@@ -235,6 +241,9 @@ func (a *attempt) record(ctx context.Context) error {
 	b := a.b
 	parent := a.c.Workspace
 	was := b.reported
+	if b != a.s.live { // a new instance: what was recorded is not running in it
+		was = a.c.Running
+	}
 	alive := b.alive()
 	var shot cairn.Snapshotted
 	var err error
