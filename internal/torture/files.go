@@ -73,6 +73,7 @@ type handEvents struct {
 	base      cairn.Digest
 	calls     map[cairn.EffectID]cairn.ToolCallRequested
 	lost      map[cairn.EffectID]int      // attempts
+	stopped   map[cairn.EffectID]bool     // with its run, or by a message
 	snapshot  *cairn.WorkspaceSnapshotted // the last one
 	of        cairn.EffectID              // whose it is, until that has ended
 	other     bool                        // it names other background commands than the one before it
@@ -92,7 +93,7 @@ type handCall struct {
 
 func (h *handEvents) add(e cairn.Event) {
 	if h.calls == nil {
-		h.calls, h.lost = map[cairn.EffectID]cairn.ToolCallRequested{}, map[cairn.EffectID]int{}
+		h.calls, h.lost, h.stopped = map[cairn.EffectID]cairn.ToolCallRequested{}, map[cairn.EffectID]int{}, map[cairn.EffectID]bool{}
 	}
 	ended := func(failed *cairn.Error) {
 		if c, ok := h.calls[e.Step]; ok {
@@ -120,8 +121,22 @@ func (h *handEvents) add(e cairn.Event) {
 		ended(nil)
 	case cairn.ToolCallFailed:
 		ended(&d.Error)
+	case cairn.RunCancelling:
+		h.stop()
+	case cairn.MessageCreated:
+		if d.Interrupt {
+			h.stop()
+		}
 	case cairn.SandboxReleased:
 		h.killed += len(d.Killed)
+	}
+}
+
+// stop marks the calls that are open: they are stopped now, and may end for that
+// reason or for the one they would have been made again for.
+func (h *handEvents) stop() {
+	for id := range h.calls {
+		h.stopped[id] = true
 	}
 }
 
@@ -154,6 +169,7 @@ func (v *verifier) files(ctx context.Context, key cairn.SessionKey, s *engine.St
 			retries := h.calls[c.effect].Retries
 			switch {
 			case c.failed.Code == cairn.CodeCancelled || c.failed.Code == cairn.CodeInterrupted:
+			case c.failed.Retryable && h.stopped[c.effect]:
 			case c.failed.Retryable && h.lost[c.effect] >= retries:
 				sum.GivenUp++
 			default:
