@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -58,7 +59,10 @@ func signals(t *testing.T, s *suite) {
 	}
 	// Nothing is ignored or blocked from the start: that is inherited over exec.
 	for _, mask := range []string{"SigIgn", "SigBlk"} {
-		if got := b.must(t, "exec grep "+mask+" /proc/self/status"); strings.Trim(got, mask+":0\t\n") != "" {
+		// 32 and 33 are the C library's own; what ran this test may have left them ignored.
+		got := b.must(t, "exec grep "+mask+" /proc/self/status")
+		bits, err := strconv.ParseUint(strings.Trim(got, mask+":\t\n"), 16, 64)
+		if err != nil || bits&^(3<<31) != 0 {
 			t.Errorf("a command begins with %s", got)
 		}
 	}
