@@ -156,6 +156,7 @@ type facts struct {
 	noOverlay  bool
 	container  bool
 	maxMissing bool
+	chroot     bool // the root is no mount: the kernel makes no user namespace for such a process
 }
 
 func lookAround(root bool) facts {
@@ -173,6 +174,7 @@ func lookAround(root bool) facts {
 		apparmor: text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
 	}
 	f.maxMissing = f.max == ""
+	f.chroot = chrooted(text("/proc/self/mountinfo"))
 	f.seccomp = strings.Contains(text("/proc/self/status"), "\nSeccomp:\t2")
 	f.noOverlay = !strings.Contains(text("/proc/filesystems"), "\toverlay")
 	for _, p := range []string{"/.dockerenv", "/run/.containerenv"} {
@@ -187,9 +189,23 @@ func lookAround(root bool) facts {
 	return f
 }
 
+// chrooted says of the mounts a process sees that its root is none of them, see
+// proc_pid_mountinfo(5): the fifth field is where a mount is.
+func chrooted(mountinfo string) bool {
+	for line := range strings.Lines(mountinfo) {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == "/" {
+			return false
+		}
+	}
+	return mountinfo != ""
+}
+
 // explain says why an instance could not be made, and what to do about it.
 func explain(err error, f facts) (why, fix string) {
 	text := err.Error()
+	if e, ok := errors.AsType[*cairn.Error](err); ok && e.Err != nil {
+		text = e.Err.Error() // what it hides from models is what counts here
+	}
 	denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) ||
 		strings.Contains(text, unix.EPERM.Error()) || strings.Contains(text, unix.EACCES.Error())
 	full := errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS) || strings.Contains(text, unix.ENOSPC.Error())
@@ -199,6 +215,9 @@ func explain(err error, f facts) (why, fix string) {
 			"use a newer kernel (on Debian 11: apt-get install -t bullseye-backports linux-image-amd64)"
 	case f.maxMissing:
 		return "the kernel has no user namespaces (CONFIG_USER_NS)", "use a kernel of a current distribution"
+	case f.chroot && denied:
+		return "this process is in a chroot, for which the kernel makes no user namespaces (user_namespaces(7))",
+			"enter the root file system as containers do, with pivot_root"
 	case f.max == "0" || full && f.max != "" && strings.Contains(text, "first process"):
 		return "user namespaces are switched off or used up (user.max_user_namespaces is " + f.max + ")",
 			"sudo sysctl -w user.max_user_namespaces=15000"
@@ -220,8 +239,8 @@ func explain(err error, f facts) (why, fix string) {
 	case f.noOverlay && strings.Contains(text, "layers"):
 		return "the kernel has no overlayfs", "sudo modprobe overlay"
 	case strings.Contains(text, "layers"):
-		return "an overlay cannot be mounted in the temporary directory: " + text,
-			"set TMPDIR to a directory on ext4, xfs, btrfs or tmpfs"
+		return "an overlay cannot be mounted where the files are: " + text,
+			"choose a data directory on ext4, xfs, btrfs or tmpfs (--data)"
 	}
 	return "a sandbox could not be made: " + text, "run `cairn doctor --verbose` and report what it says"
 }

@@ -121,7 +121,8 @@ func TestExplain(t *testing.T) {
 		"Docker's":      {denied, with(func(f *facts) { f.seccomp = true }), "seccomp=unconfined"},
 		"masked /proc":  {errors.New("mount proc: operation not permitted"), good, "systempaths=unconfined"},
 		"no overlayfs":  {errors.New("mount 3 layers: no such device"), with(func(f *facts) { f.noOverlay = true }), "modprobe overlay"},
-		"strange disk":  {errors.New("mount 3 layers: invalid argument"), good, "TMPDIR"},
+		"strange disk":  {errors.New("mount 3 layers: invalid argument"), good, "--data"},
+		"in a chroot":   {&cairn.Error{Message: "see cairn doctor", Err: denied}, with(func(f *facts) { f.chroot = true }), "pivot_root"},
 		"something new": {errors.New("the moon"), good, "cairn doctor"},
 	} {
 		why, fix := explain(c.err, c.f)
@@ -131,6 +132,20 @@ func TestExplain(t *testing.T) {
 	}
 	if why, fix := explain(denied, with(func(f *facts) { f.root, f.clone, f.apparmor = true, "0", "1" })); strings.Contains(why+fix, "AppArmor") || strings.Contains(fix, "userns_clone") {
 		t.Errorf("root is told what concerns users: %q, %q", why, fix)
+	}
+}
+
+// TestChrooted: a root that is a mount is no chroot.
+func TestChrooted(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"22 27 0:21 / /proc rw - proc proc rw\n27 1 254:0 / / rw - ext4 /dev/vda rw\n": false,
+		"22 27 0:21 / /proc rw - proc proc rw\n":                                       true,
+		"":                                                                             false, // /proc is not there: nothing is known
+	} {
+		if got := chrooted(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
 	}
 }
 
