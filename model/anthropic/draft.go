@@ -3,6 +3,7 @@ package anthropic
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cairn-run/cairn"
@@ -112,11 +113,19 @@ func (d *draft) more(i int, text string) []cairn.Delta {
 	return d.say(i, text)
 }
 
+// built are the members of known blocks that pieces of known kinds make: one of
+// another kind must not change what was said already.
+var built = map[string][]string{
+	BlockText:     {"text", "citations"},
+	BlockThinking: {"thinking", "signature"},
+	BlockToolUse:  {"id", "name", "input"},
+}
+
 // other takes a piece of a kind that is not known, or is of a block that is not:
 // as with all that are known, text is added and anything else is replaced.
 func (d *draft) other(piece object) {
 	for _, m := range piece {
-		if m.key == "type" || isNull(m.value) {
+		if m.key == "type" || isNull(m.value) || slices.Contains(built[d.begun.Type], m.key) {
 			continue
 		}
 		e := d.extra(m.key)
