@@ -72,6 +72,9 @@ func (i *instance) Start(ctx context.Context, c sandbox.Cmd) (sandbox.Process, e
 			return nil, invalid("a NUL byte cannot be part of a command")
 		}
 	}
+	if err := context.Cause(ctx); err != nil { // init could be quicker than the end of the wait for it
+		return nil, err
+	}
 	p := &process{instance: i, drained: make(chan struct{}), done: make(chan struct{}), over: make(chan struct{})}
 	s := &wire.Start{Args: wire.NewList(c.Args), Env: wire.NewList(env), Dir: []byte(c.Dir), Detached: c.Detached}
 	theirs, begin, err := p.stdio(c, s)
