@@ -2,11 +2,9 @@ package jail
 
 import "golang.org/x/sys/unix"
 
-const (
-	auditArch = unix.AUDIT_ARCH_X86_64
-	// foreign is the first number of the x32 ABI (__X32_SYSCALL_BIT).
-	foreign = 0x40000000
-)
+// The numbers of the x32 ABI have the same architecture and begin at 1<<30: later than
+// every known call.
+const auditArch = unix.AUDIT_ARCH_X86_64
 
 // archCalls are older forms of common ones, and what the C library needs to
 // start.
@@ -20,4 +18,4 @@ var archCalls = []uint32{
 	unix.SYS_SET_THREAD_AREA,
 }
 
-func archRules(a *assembler) { a.call(unix.SYS_MKNOD, fileType(1)) }
+func archRules(t table) { t.call(unix.SYS_MKNOD, fileType(1)) }

@@ -2,11 +2,8 @@ package jail
 
 import "golang.org/x/sys/unix"
 
-const (
-	auditArch = unix.AUDIT_ARCH_AARCH64
-	foreign   = 0 // there is one ABI
-)
+const auditArch = unix.AUDIT_ARCH_AARCH64
 
 var archCalls = []uint32{unix.SYS_NEWFSTATAT}
 
-func archRules(*assembler) {}
+func archRules(table) {}

@@ -3,7 +3,6 @@
 package jail
 
 import (
-	"fmt"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -53,8 +52,7 @@ var prctlOptions = []uint32{
 	unix.PR_GET_TAGGED_ADDR_CTRL,
 }
 
-// assembler makes a classic BPF program of rules that each end in a return, so
-// that no jump is longer than a rule.
+// assembler makes a classic BPF program.
 type assembler struct{ code []unix.SockFilter }
 
 func (a *assembler) load(offset uint32) {
@@ -84,15 +82,66 @@ func (a *assembler) equal(k, action uint32) {
 // where this is used.
 func (a *assembler) arg(n uint32) { a.load(offArgs + 8*n) }
 
-// call adds a rule for one system call, made by body, which ends in a return.
-func (a *assembler) call(number uint32, body func(*assembler)) {
-	var b assembler
-	body(&b)
-	if len(b.code) > 255 {
-		panic(fmt.Sprintf("the rule of system call %d is too long for a jump", number))
+// table holds what is done about each system call that is not simply refused: a
+// program that ends in a return.
+type table map[uint32][]unix.SockFilter
+
+// call adds the rule of one system call.
+func (t table) call(number uint32, body func(*assembler)) {
+	var a assembler
+	body(&a)
+	t[number] = a.code
+}
+
+// returns adds system calls that are answered without a look at their arguments.
+func (t table) returns(action uint32, numbers ...uint32) {
+	for _, n := range numbers {
+		t.call(n, func(a *assembler) { a.ret(action) })
 	}
-	a.jump(unix.BPF_JEQ, number, 0, uint8(len(b.code)))
-	a.code = append(a.code, b.code...)
+}
+
+// span is a range of system calls with one program, up to where the next begins.
+type span struct {
+	first uint32
+	code  []unix.SockFilter
+}
+
+// spans orders the table, with what is not in it: refused where it is known.
+func (t table) spans() []span {
+	var refuse, miss assembler
+	refuse.ret(refused)
+	miss.ret(missing)
+	var all []span
+	for n := uint32(0); n <= newest; n++ {
+		code, ok := t[n]
+		if !ok {
+			code = refuse.code
+		}
+		if len(all) == 0 || !slices.Equal(all[len(all)-1].code, code) {
+			all = append(all, span{n, code})
+		}
+	}
+	return append(all, span{newest + 1, miss.code})
+}
+
+// search is a program that finds the span of the loaded number by halves. A list of
+// comparisons would do the same; but a kernel that takes a filter tries it with every
+// number, to know the calls that are always allowed (Linux 5.11), which with a list
+// takes half a millisecond of each start.
+func search(all []span) []unix.SockFilter {
+	if len(all) == 1 {
+		return all[0].code
+	}
+	middle := len(all) / 2
+	low, high := search(all[:middle]), search(all[middle:])
+	var a assembler
+	if len(low) <= 255 {
+		a.jump(unix.BPF_JGE, all[middle].first, uint8(len(low)), 0)
+	} else { // only a jump without a condition goes further
+		a.jump(unix.BPF_JGE, all[middle].first, 0, 1)
+		a.jump(unix.BPF_JA, uint32(len(low)), 0, 0)
+	}
+	return slices.Concat(a.code, low, high)
 }
 
 // oneOf allows the call when an argument is in the list.
@@ -194,6 +243,37 @@ func limits(own uint32) func(*assembler) {
 	}
 }
 
+// rules is the allow-list of system calls. Processes with ids from 1 to own are the
+// runtime's.
+func rules(own uint32) table {
+	t := table{}
+	t.call(unix.SYS_CLONE, func(a *assembler) {
+		a.arg(0)
+		a.jump(unix.BPF_JSET, namespaces, 0, 1)
+		a.ret(refused)
+		a.ret(allowed)
+	})
+	t.call(unix.SYS_SOCKET, socket)
+	t.call(unix.SYS_IOCTL, noneOf(1, []uint32{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCCONS, unix.TIOCSETD}))
+	t.call(unix.SYS_PRCTL, oneOf(0, prctlOptions))
+	t.call(unix.SYS_PERSONALITY, oneOf(0, []uint32{0, ^uint32(0)}))
+	t.call(unix.SYS_MKNODAT, fileType(2))
+	archRules(t)
+	for _, n := range []uint32{
+		unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_TGKILL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO, unix.SYS_PIDFD_OPEN,
+		unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETATTR,
+	} {
+		t.call(n, others(0, own))
+	}
+	t.call(unix.SYS_PRLIMIT64, limits(own))
+	t.call(unix.SYS_SETPRIORITY, priority(unix.PRIO_PROCESS, own))
+	t.call(unix.SYS_IOPRIO_SET, priority(ioprioProcess, own))
+	t.returns(allowed, common...)
+	t.returns(allowed, archCalls...)
+	t.returns(missing, missingCalls...)
+	return t
+}
+
 // Filter is the allow-list of system calls, for seccomp(2). Processes with ids
 // from 1 to own are the runtime's.
 func Filter(own uint32) []unix.SockFilter {
@@ -202,41 +282,5 @@ func Filter(own uint32) []unix.SockFilter {
 	a.jump(unix.BPF_JEQ, auditArch, 1, 0)
 	a.ret(killed)
 	a.load(offNumber)
-	if foreign != 0 { // numbers of another ABI under the same architecture
-		a.jump(unix.BPF_JGE, foreign, 0, 1)
-		a.ret(missing)
-	}
-	a.call(unix.SYS_CLONE, func(a *assembler) {
-		a.arg(0)
-		a.jump(unix.BPF_JSET, namespaces, 0, 1)
-		a.ret(refused)
-		a.ret(allowed)
-	})
-	a.call(unix.SYS_SOCKET, socket)
-	a.call(unix.SYS_IOCTL, noneOf(1, []uint32{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCCONS, unix.TIOCSETD}))
-	a.call(unix.SYS_PRCTL, oneOf(0, prctlOptions))
-	a.call(unix.SYS_PERSONALITY, oneOf(0, []uint32{0, ^uint32(0)}))
-	a.call(unix.SYS_MKNODAT, fileType(2))
-	archRules(&a)
-	for _, n := range []uint32{
-		unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_TGKILL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO, unix.SYS_PIDFD_OPEN,
-		unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETSCHEDULER, unix.SYS_SCHED_SETATTR,
-	} {
-		a.call(n, others(0, own))
-	}
-	a.call(unix.SYS_PRLIMIT64, limits(own))
-	a.call(unix.SYS_SETPRIORITY, priority(unix.PRIO_PROCESS, own))
-	a.call(unix.SYS_IOPRIO_SET, priority(ioprioProcess, own))
-	calls := slices.Concat(common, archCalls)
-	slices.Sort(calls)
-	for _, n := range slices.Compact(calls) {
-		a.equal(n, allowed)
-	}
-	for _, n := range missingCalls {
-		a.equal(n, missing)
-	}
-	a.jump(unix.BPF_JGT, newest, 0, 1)
-	a.ret(missing)
-	a.ret(refused)
-	return a.code
+	return append(a.code, search(rules(own).spans())...)
 }
