@@ -455,6 +455,11 @@ func TestLiveCloseEndsAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	eventually(t, "there is a spare", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.spares) == 1
+	})
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}

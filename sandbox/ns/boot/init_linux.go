@@ -35,12 +35,14 @@ const own = 63
 // initd is the first process of an instance: it builds the root, starts
 // commands, reaps, and kills.
 type initd struct {
-	conn  *wire.Conn
-	build wire.Build
-	jail  jail.Jail
-	trees *commands
-	given []int // descriptors of trees that were sent
-	tasks []int // tasks files of the cgroups of commands
+	conn    *wire.Conn
+	lastCap int   // the highest capability of the kernel
+	unready error // why it cannot become an instance
+	build   wire.Build
+	jail    jail.Jail
+	trees   *commands
+	given   []int // descriptors of trees that were sent
+	tasks   []int // tasks files of the cgroups of commands
 	// reserved is the highest process id that is kept from commands.
 	reserved uint32
 }
@@ -63,6 +65,7 @@ func initialize() error {
 		}
 	}()
 	i := &initd{conn: wire.Inherited(wire.ControlFD)}
+	i.unready = i.prepare()
 	for {
 		var r wire.Request
 		fds, err := i.conn.Recv(&r)
@@ -126,22 +129,32 @@ func (i *initd) reply(r wire.Reply, err error) {
 	}
 }
 
+// prepare does what is the same for every instance, before it is known what this one
+// will be: a spare has it behind it.
+func (i *initd) prepare() error {
+	last, err := lastCap()
+	if err != nil {
+		return err
+	}
+	i.lastCap = last
+	if err := loopback(); err != nil {
+		return err
+	}
+	return stage()
+}
+
 // make builds the root and gets ready for commands.
 func (i *initd) make(b *wire.Build) (*wire.Built, error) {
+	if i.unready != nil {
+		return nil, i.unready
+	}
 	i.build = *b
 	i.reserved = reserve()
 	if err := build(b, i.given); err != nil {
 		return nil, err
 	}
-	if err := loopback(); err != nil {
-		return nil, err
-	}
 	if err := unix.Sethostname([]byte(b.Hostname)); err != nil {
 		return nil, fmt.Errorf("set the host name: %w", err)
-	}
-	last, err := lastCap()
-	if err != nil {
-		return nil, err
 	}
 	version := jail.LandlockVersion()
 	if version < jail.MinLandlock {
@@ -151,7 +164,7 @@ func (i *initd) make(b *wire.Build) (*wire.Built, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.jail = jail.Jail{Filter: jail.Filter(i.reserved), Landlock: rules, LastCap: last, Limits: i.limits()}
+	i.jail = jail.Jail{Filter: jail.Filter(i.reserved), Landlock: rules, LastCap: i.lastCap, Limits: i.limits()}
 	// From here on there are commands, which may look at this process.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("close init to others: %w", err)

@@ -15,25 +15,6 @@ import (
 	"github.com/cairn-run/cairn/sandbox/ns/wire"
 )
 
-// stages are directories that every system has; one of them is covered, in this
-// mount namespace only, by what the root is made of.
-var stages = []string{"/tmp", "/run", "/var", "/usr"}
-
-// devices are shown in /dev.
-var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
-
-// masked are files of /proc that say too much of the host; readOnly are trees
-// that change it (the lists of the OCI runtime specification, and keys).
-var (
-	masked = []string{
-		"acpi", "asound", "bus", "config.gz", "driver", "fs", "interrupts", "iomem", "ioports", "irq", "kallsyms", "kcore",
-		"key-users", "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "modules", "mtrr",
-		"pagetypeinfo", "sched_debug", "schedstat", "scsi", "slabinfo", "sysrq-trigger", "timer_list", "timer_stats",
-		"vmallocinfo",
-	}
-	readOnly = []string{"sys"}
-)
-
 // builder makes the root of an instance.
 type builder struct {
 	b     *wire.Build
@@ -43,8 +24,7 @@ type builder struct {
 	root  int   // of the new root, O_PATH
 }
 
-// build makes the root and moves into it. The paths of the host are opened
-// before anything is covered.
+// build makes the root of what is on the stage and in b, and moves into it.
 func build(b *wire.Build, given []int) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keep mounts to this namespace: %w", err)
@@ -53,7 +33,7 @@ func build(b *wire.Build, given []int) error {
 	if err := r.open(); err != nil {
 		return err
 	}
-	for _, step := range []func() error{r.stage, r.overlay, r.system, r.show, r.enter} {
+	for _, step := range []func() error{r.skeleton, r.overlay, r.system, r.show, r.enter} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -91,27 +71,8 @@ func (r *builder) open() error {
 	return nil
 }
 
-// stage covers a directory with a file system in memory, goes there and makes
-// the skeleton in it.
-func (r *builder) stage() error {
-	err := error(unix.ENOENT)
-	var dir string
-	for _, dir = range stages {
-		if err = unix.Mount("cairn", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=4m,nr_inodes=4096"); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("mount a tmpfs: %w", err)
-	}
-	if err := unix.Chdir(dir); err != nil {
-		return fmt.Errorf("enter a tmpfs: %w", err)
-	}
-	for _, d := range []string{"root", "skel", "none"} {
-		if err := unix.Mkdir(d, 0o755); err != nil {
-			return fmt.Errorf("make a directory: %w", err)
-		}
-	}
+// skeleton makes the layer below all others.
+func (r *builder) skeleton() error {
 	for _, i := range r.b.Skeleton {
 		if err := r.item(i); err != nil {
 			return err
@@ -224,100 +185,38 @@ func (r *builder) attach(fd int, p string) error {
 	return nil
 }
 
-// mount makes a file system and mounts it.
-func (r *builder) mount(kind, p string, flags int, options ...string) error {
-	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("open file system %s: %w", kind, err)
-	}
-	defer func() { _ = unix.Close(fs) }()
-	for _, o := range options {
-		k, v, _ := strings.Cut(o, "=")
-		if v == "" {
-			err = unix.FsconfigSetFlag(fs, k)
-		} else {
-			err = unix.FsconfigSetString(fs, k, v)
-		}
+// system moves /proc and /dev from the stage, and mounts what has a size of this
+// instance: /dev/shm, and /tmp where nothing else can be written.
+func (r *builder) system() error {
+	for _, name := range []string{"proc", "dev"} {
+		at, err := r.target(name)
 		if err != nil {
-			return fmt.Errorf("option %s of %s: %w", o, kind, err)
+			return err
+		}
+		err = unix.MoveMount(unix.AT_FDCWD, name, at, "", unix.MOVE_MOUNT_T_EMPTY_PATH)
+		_ = unix.Close(at)
+		if err != nil {
+			return fmt.Errorf("move /%s: %w", name, err)
 		}
 	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return fmt.Errorf("make file system %s: %w", kind, err)
+	size := "size=" + strconv.FormatInt(r.b.Tmp, 10)
+	if err := r.tmpfs("dev/shm", size, "nr_inodes=16384"); err != nil || !r.b.TmpOnTop {
+		return err
 	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, flags)
+	return r.tmpfs("tmp", size, "nr_inodes=65536")
+}
+
+// tmpfs mounts a file system in memory that every process may write to.
+func (r *builder) tmpfs(p string, options ...string) error {
+	fd, err := fileSystem("tmpfs", plain, append(options, "mode=1777")...)
 	if err != nil {
-		return fmt.Errorf("mount %s: %w", kind, err)
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	return r.attach(fd, p)
 }
 
-const plain = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
-
-// system mounts /proc and /dev, and /tmp where nothing else can be written.
-func (r *builder) system() error {
-	if err := r.mount("proc", "proc", plain|unix.MOUNT_ATTR_NOEXEC); err != nil {
-		return fmt.Errorf("%w (in a container, /proc must not be masked: run it with --security-opt systempaths=unconfined)", err)
-	}
-	if err := r.mount("tmpfs", "dev", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "mode=0755", "size=64k", "nr_inodes=64"); err != nil {
-		return err
-	}
-	dev, err := r.target("dev")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(dev) }()
-	for _, name := range devices {
-		if err := r.device(dev, name); err != nil {
-			return err
-		}
-	}
-	for name, to := range map[string]string{
-		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
-		"ptmx": "pts/ptmx",
-	} {
-		if err := unix.Symlinkat(to, dev, name); err != nil {
-			return fmt.Errorf("make /dev/%s: %w", name, err)
-		}
-	}
-	for _, name := range []string{"pts", "shm"} {
-		if err := unix.Mkdirat(dev, name, 0o755); err != nil {
-			return fmt.Errorf("make /dev/%s: %w", name, err)
-		}
-	}
-	if err := r.mount("devpts", "dev/pts", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, "newinstance", "ptmxmode=0666", "mode=620", "max=64"); err != nil {
-		return err
-	}
-	size := "size=" + strconv.FormatInt(r.b.Tmp, 10)
-	if err := r.mount("tmpfs", "dev/shm", plain, "mode=1777", size, "nr_inodes=16384"); err != nil {
-		return err
-	}
-	if err := unix.MountSetattr(dev, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return fmt.Errorf("make /dev read-only: %w", err)
-	}
-	if r.b.TmpOnTop {
-		return r.mount("tmpfs", "tmp", plain, "mode=1777", size, "nr_inodes=65536")
-	}
-	return nil
-}
-
-func (r *builder) device(dev int, name string) error {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("open /dev/%s: %w", name, err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Mknodat(dev, name, unix.S_IFREG|0o666, 0); err != nil {
-		return fmt.Errorf("make /dev/%s: %w", name, err)
-	}
-	if err := unix.MoveMount(fd, "", dev, name, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("mount /dev/%s: %w", name, err)
-	}
-	return nil
-}
-
-// show binds what is shown of the host and masks parts of /proc.
+// show binds what is shown of the host.
 func (r *builder) show() error {
 	for i, b := range r.b.Binds {
 		if r.binds[i] < 0 {
@@ -331,65 +230,7 @@ func (r *builder) show() error {
 			return err
 		}
 	}
-	for _, name := range readOnly {
-		if err := r.bindSelf("proc/" + name); err != nil {
-			return err
-		}
-	}
-	for _, name := range masked {
-		if err := r.mask("proc/" + name); err != nil {
-			return err
-		}
-	}
 	return nil
-}
-
-// bindSelf makes a path read-only by mounting it over itself.
-func (r *builder) bindSelf(p string) error {
-	fd, err := unix.OpenTree(r.root, p, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", p, err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return fmt.Errorf("make %s read-only: %w", p, err)
-	}
-	return r.attach(fd, p)
-}
-
-// mask covers a file with an empty one and a directory with an empty one. Both
-// come from the stage and are read-only.
-func (r *builder) mask(p string) error {
-	var st unix.Stat_t
-	err := unix.Fstatat(r.root, p, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look at %s: %w", p, err)
-	}
-	cover := "none"
-	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		return nil
-	case st.Mode&0o007 == 0 && st.Uid != wire.UserID && st.Gid != wire.UserID: // it is root's alone
-		return nil
-	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-	default:
-		cover = "empty"
-		if fd, err := unix.Open(cover, unix.O_CREAT|unix.O_RDONLY|unix.O_CLOEXEC, 0o444); err == nil {
-			_ = unix.Close(fd) // an error is seen when it is opened below
-		}
-	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, cover, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("open a cover for %s: %w", p, err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return fmt.Errorf("make a cover read-only: %w", err)
-	}
-	return r.attach(fd, p)
 }
 
 // enter makes the new root the root and lets go of the old one.
