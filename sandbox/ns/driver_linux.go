@@ -26,9 +26,9 @@ const (
 	patience = 30 * time.Second
 	// grace is how long the names of what will be killed are waited for.
 	grace = 500 * time.Millisecond
-	// refillAfter is how long the next spare waits for an instance that was just made. To
-	// make both at once slows the one that somebody waits for: they want the same locks
-	// of the kernel.
+	// refillAfter is how long the next spare waits for an instance that was just made,
+	// unless that ends before. To make both at once slows the one that somebody waits
+	// for: they want the same locks of the kernel.
 	refillAfter = 20 * time.Millisecond
 )
 
@@ -164,9 +164,7 @@ func (d *driver) create(ctx context.Context, s sandbox.Spec) (*instance, error) 
 			Message: "the sandbox could not be made; `cairn doctor` says what this machine allows",
 		}
 	}
-	if d.spare > 0 {
-		time.AfterFunc(refillAfter, d.refill)
-	}
+	time.AfterFunc(refillAfter, d.refill)
 	failpoint.Hit(failpoint.SandboxCreateAfter)
 	return i, nil
 }

@@ -143,6 +143,7 @@ func (i *instance) await() {
 	i.mu.Unlock()
 	i.driver.forget(i.id)
 	close(i.done)
+	i.driver.refill()
 	_ = i.pidfd.Close()
 	for _, p := range procs {
 		p.lost(i.err)
