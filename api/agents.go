@@ -68,7 +68,7 @@ func (a *API) agentRoutes() {
 	}, func(ctx context.Context, in *agentInput) (*agentOutput, error) {
 		v, err := a.Journal.Agent(ctx, identity(ctx).Tenant, in.Name, in.Digest)
 		if errors.Is(err, journal.ErrNotFound) {
-			return nil, cairn.Errorf(cairn.CodeNotFound, "there is no such agent, or no such version of it")
+			return nil, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q, or no such version of it: cairn agents, or GET /v1/agents, lists them", in.Name)
 		} else if err != nil {
 			return nil, err
 		}
@@ -107,7 +107,7 @@ func (a *API) agentVersions(ctx context.Context, in *versionsInput) (*versionsOu
 	t := identity(ctx).Tenant
 	current, err := a.Journal.Agent(ctx, t, in.Name, "")
 	if errors.Is(err, journal.ErrNotFound) {
-		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no such agent")
+		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q: cairn agents, or GET /v1/agents, lists them", in.Name)
 	} else if err != nil {
 		return nil, err
 	}
@@ -176,11 +176,10 @@ func (a *API) healthRoutes() {
 		if a.closing.Err() != nil {
 			return nil, cairn.Errorf(cairn.CodeUnavailable, "the server is shutting down")
 		}
-		if a.Ready != nil {
-			if err := a.Ready(ctx); err != nil {
-				a.Logger.Warn("api: not ready", "error", err)
-				return nil, cairn.Errorf(cairn.CodeUnavailable, "the node is not ready; its log says why")
-			}
+		// A store that gave up says so to whoever reads anything.
+		if _, err := a.Journal.Budget(ctx, cairn.DefaultTenant, ""); err != nil {
+			a.Logger.Warn("api: not ready", "error", err)
+			return nil, cairn.Errorf(cairn.CodeUnavailable, "the node is not ready; its log says why")
 		}
 		return &healthOutput{v1.Health{Status: "ok"}}, nil
 	})

@@ -62,8 +62,6 @@ type Config struct {
 	NewID func() string
 	// Version of the program.
 	Version string
-	// Ready says why the node cannot take requests now; nil: it always can.
-	Ready func(context.Context) error
 	// Hosts are the names, besides localhost and addresses, under which the server
 	// may be called. Another name is what a page sends whose domain was pointed at
 	// this machine (DNS rebinding).
@@ -73,15 +71,8 @@ type Config struct {
 	Origins []string
 	// Logger takes one line for a failed request; default slog.Default.
 	Logger *slog.Logger
-	// Heartbeat is how often a quiet stream says that it is alive; default 15s.
-	Heartbeat time.Duration
-	// Poll is how often a stream looks at the journal when nobody told it of news,
-	// as for a session owned by another node; default 2s.
-	Poll time.Duration
 	// Streams is how many streams may be open at once; default 4096.
 	Streams int
-	// Transfers is how many uploads and downloads may go on at once; default 32.
-	Transfers int
 	// UploadBytes bounds an uploaded workspace; default 4 GiB.
 	UploadBytes int64
 }
@@ -119,22 +110,13 @@ func New(c Config) (*API, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if c.Heartbeat <= 0 {
-		c.Heartbeat = 15 * time.Second
-	}
-	if c.Poll <= 0 {
-		c.Poll = 2 * time.Second
-	}
 	if c.Streams <= 0 {
 		c.Streams = 4096
-	}
-	if c.Transfers <= 0 {
-		c.Transfers = 32
 	}
 	if c.UploadBytes <= 0 {
 		c.UploadBytes = 4 << 30
 	}
-	a := &API{config: c, slots: make(chan struct{}, c.Streams), transfers: make(chan struct{}, c.Transfers)}
+	a := &API{config: c, slots: make(chan struct{}, c.Streams), transfers: make(chan struct{}, maxTransfers)}
 	a.hosts, a.origins = hostSet(c.Hosts), originSet(c.Origins)
 	a.closing, a.close = context.WithCancel(context.Background())
 	a.routes()

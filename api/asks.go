@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -91,7 +92,7 @@ func (a *API) listAsks(ctx context.Context, in *asksInput) (*asksOutput, error) 
 		Session: in.Session, Status: in.Status, After: in.After, Limit: in.Limit,
 	})
 	if errors.Is(err, journal.ErrNotFound) {
-		return nil, cairn.Errorf(cairn.CodeInvalid, "after names no ask")
+		return nil, cairn.Errorf(cairn.CodeInvalid, "there is no ask %s, after which the page was to begin", in.After)
 	} else if err != nil {
 		return nil, err
 	}
@@ -108,9 +109,7 @@ func (a *API) listAsks(ctx context.Context, in *asksInput) (*asksOutput, error) 
 func (a *API) editAsk(ctx context.Context, in *editInput) (*askOutput, error) {
 	args, err := cairn.Canonical(in.Body.Args)
 	if err != nil || len(args) == 0 || args[0] != '{' {
-		f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
-		f.info.Fields = []v1.FieldProblem{{Path: "body.args", Problem: "give the arguments as a JSON object"}}
-		return nil, f
+		return nil, badField("body.args", "give the arguments as a JSON object")
 	}
 	return a.decide(ctx, in.Key, in.Body.Digest, cairn.Decision{
 		Ask: in.ID, Verb: cairn.VerbEdit, Args: args, Comment: in.Body.Comment,
@@ -122,13 +121,13 @@ func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error
 	given := len(in.Body.Result.Content) > 0 || len(in.Body.Result.Structured) > 0 || in.Body.Result.IsError
 	switch b := in.Body; {
 	case b.Text != "" && given:
-		return nil, badAnswer("body", "give text or result, not both")
+		return nil, badField("body", "give text or result, not both")
 	case b.Text != "":
 		r.Content = v1.Text(b.Text)
 	case given:
 		r = b.Result
 	default:
-		return nil, badAnswer("body", "give text, or result")
+		return nil, badField("body", "give text, or result")
 	}
 	var structured json.RawMessage
 	if len(r.Structured) > 0 && string(r.Structured) != "null" {
@@ -139,7 +138,7 @@ func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error
 		structured = c
 	}
 	if len(r.Content) == 0 && structured == nil {
-		return nil, badAnswer("body.result", "give content or structured")
+		return nil, badField("body.result", "give content or structured")
 	}
 	content := r.Content.Parts()
 	if content == nil {
@@ -151,20 +150,14 @@ func (a *API) answerAsk(ctx context.Context, in *answerInput) (*askOutput, error
 	})
 }
 
-func badAnswer(path, problem string) error {
-	f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
-	f.info.Fields = []v1.FieldProblem{{Path: path, Problem: problem}}
-	return f
-}
-
 // verbs says which answers each kind of ask takes. An answer to an unknown
 // outcome says that the call took place, and what it gave.
-var verbs = map[cairn.AskKind]map[cairn.AskVerb]bool{
-	cairn.AskApproval:   {cairn.VerbApprove: true, cairn.VerbReject: true, cairn.VerbEdit: true},
-	cairn.AskUnknown:    {cairn.VerbApprove: true, cairn.VerbReject: true, cairn.VerbAnswer: true},
-	cairn.AskBudget:     {cairn.VerbApprove: true, cairn.VerbReject: true},
-	cairn.AskClientTool: {cairn.VerbAnswer: true, cairn.VerbReject: true},
-	cairn.AskQuestion:   {cairn.VerbAnswer: true, cairn.VerbReject: true},
+var verbs = map[cairn.AskKind][]cairn.AskVerb{
+	cairn.AskApproval:   {cairn.VerbApprove, cairn.VerbReject, cairn.VerbEdit},
+	cairn.AskUnknown:    {cairn.VerbApprove, cairn.VerbReject, cairn.VerbAnswer},
+	cairn.AskBudget:     {cairn.VerbApprove, cairn.VerbReject},
+	cairn.AskClientTool: {cairn.VerbAnswer, cairn.VerbReject},
+	cairn.AskQuestion:   {cairn.VerbAnswer, cairn.VerbReject},
 }
 
 // decide closes an ask and delivers the decision in one transaction, so that of
@@ -175,8 +168,8 @@ func (a *API) decide(ctx context.Context, key string, seen cairn.Digest, d cairn
 	if err != nil {
 		return nil, err
 	}
-	if !verbs[row.Ask.Kind][d.Verb] {
-		return nil, cairn.Errorf(cairn.CodeInvalid, "an ask of kind %s cannot be decided by %s", row.Ask.Kind, d.Verb)
+	if taken := verbs[row.Ask.Kind]; !slices.Contains(taken, d.Verb) {
+		return nil, cairn.Errorf(cairn.CodeInvalid, "an ask of kind %s is decided by one of %s, not by %s", row.Ask.Kind, taken, d.Verb)
 	}
 	if seen != "" && seen != row.Ask.Digest {
 		return nil, decided(row, "the ask is about another action than the one that was seen: look again")

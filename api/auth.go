@@ -70,11 +70,11 @@ func (a *API) authenticate(r *http.Request) (Identity, error) {
 	}
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return Identity{}, cairn.Errorf(cairn.CodeAuth, "no token: send Authorization: Bearer TOKEN")
+		return Identity{}, cairn.Errorf(cairn.CodeAuth, "no token: set CAIRN_TOKEN, or send Authorization: Bearer TOKEN")
 	}
 	id, ok := a.Auth(r.Context(), strings.TrimSpace(token))
 	if !ok || id.Tenant == "" {
-		return Identity{}, cairn.Errorf(cairn.CodeAuth, "the token is not valid here")
+		return Identity{}, cairn.Errorf(cairn.CodeAuth, "the token is not valid on this server: look at CAIRN_TOKEN, or at what is sent as Authorization: Bearer TOKEN")
 	}
 	return id, nil
 }

@@ -27,6 +27,13 @@ func newError(status int, code cairn.Code, message string) *responseError {
 	return &responseError{status, v1.ErrorInfo{Code: code, Message: message}}
 }
 
+// badField refuses a request for what one of its fields holds.
+func badField(path, problem string) error {
+	f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
+	f.info.Fields = []v1.FieldProblem{{Path: path, Problem: problem}}
+	return f
+}
+
 // Error implements error.
 func (f *responseError) Error() string { return f.info.Error() }
 
@@ -61,12 +68,12 @@ var sentinels = []struct {
 	{journal.ErrConflict, cairn.CodeConflict, "the session has moved on meanwhile: try again", true},
 	{journal.ErrBudget, cairn.CodeBudget, "the shared budget is exhausted", false},
 	{journal.ErrFull, cairn.CodeFull, "the disk is full: nothing was written; free space and try again", true},
-	{journal.ErrUnknown, cairn.CodeUnavailable, "it is not known whether this was stored: try again with the same Idempotency-Key", true},
+	{journal.ErrUnknown, cairn.CodeUnavailable, "it is not known whether this was stored: look before you do it again, or try again with the same Idempotency-Key", true},
 	{journal.ErrFenced, cairn.CodeUnavailable, "the node has lost its lease: try again", true},
 	{journal.ErrClosed, cairn.CodeUnavailable, "the node is shutting down: try again", true},
 	{journal.ErrLocked, cairn.CodeUnavailable, "the data directory is in use by another process", false},
 	{journal.ErrTooNew, cairn.CodeUnavailable, "the session was written by a newer version of cairn: upgrade this node", false},
-	{context.DeadlineExceeded, cairn.CodeTimeout, "this took too long: try again with the same Idempotency-Key", true},
+	{context.DeadlineExceeded, cairn.CodeTimeout, "this took too long: look whether it was done before you do it again, or try again with the same Idempotency-Key", true},
 	{context.Canceled, cairn.CodeUnavailable, "the request was given up", true},
 }
 

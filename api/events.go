@@ -45,7 +45,7 @@ func (a *API) listEvents(ctx context.Context, in *eventsInput) (*eventsOutput, e
 	known := cairn.EventTypes()
 	for _, t := range in.Types {
 		if !slices.Contains(known, t) {
-			return nil, cairn.Errorf(cairn.CodeInvalid, "there is no event type %q; see spec/events.json", t)
+			return nil, cairn.Errorf(cairn.CodeInvalid, "there is no event type %q: spec/events.json names them all, cairn logs --json shows those of a session", t)
 		}
 	}
 	key := cairn.SessionKey{Tenant: identity(ctx).Tenant, ID: in.ID}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -20,8 +21,6 @@ const (
 	// maxContent bounds one read of a file, in bytes; a larger file is read in pieces.
 	maxContent = 8 << 20
 	mediaPatch = "text/x-diff"
-	// endOfHistory is beyond the last event of any session.
-	endOfHistory = cairn.Seq(1) << 62
 )
 
 type (
@@ -83,63 +82,18 @@ func (a *API) fileRoutes() {
 	}, a.diffFiles)
 }
 
-// seqOf reads a sequence number; empty is without.
-func seqOf(s string, without cairn.Seq) (cairn.Seq, error) {
-	if s == "" {
-		return without, nil
-	}
-	n, err := strconv.ParseUint(s, 10, 62)
-	if err != nil {
-		return 0, cairn.Errorf(cairn.CodeInvalid, "%q is not the sequence number of an event", s)
-	}
-	return cairn.Seq(n), nil
-}
-
-// tree opens the files of a session and finds the states after events.
-func (a *API) tree(ctx context.Context, id cairn.SessionID, seqs ...cairn.Seq) (Tree, []FileState, error) {
-	if a.Files == nil {
-		return nil, nil, errNoFiles()
-	}
-	key := cairn.SessionKey{Tenant: identity(ctx).Tenant, ID: id}
-	sum, err := a.summary(ctx, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, seq := range seqs {
-		if seq > sum.Events && seq != endOfHistory {
-			return nil, nil, cairn.Errorf(cairn.CodeInvalid, "event %d is beyond the last event of session %s, which is %d", seq, id, sum.Events)
-		}
-	}
-	base, states, err := FileStates(ctx, a.Journal, key, seqs...)
-	if err != nil {
-		return nil, nil, err
-	}
-	tree, err := a.Files.Tree(ctx, key, base)
-	return tree, states, err
-}
-
 func (a *API) listFiles(ctx context.Context, in *filesInput) (*filesOutput, error) {
 	path, err := layerPath(in.Path)
 	if err != nil {
 		return nil, err
 	}
-	at, err := seqOf(in.At, endOfHistory)
+	tree, state, err := a.state(ctx, in.ID, in.At)
 	if err != nil {
 		return nil, err
 	}
-	tree, states, err := a.tree(ctx, in.ID, at)
+	entries, more, err := tree.List(ctx, state.files, path, in.Depth, in.Limit)
 	if err != nil {
-		return nil, err
-	}
-	state := states[0]
-	entries, more, err := tree.List(ctx, state.Snapshot, path, in.Depth, in.Limit)
-	if cairn.CodeOf(err) == cairn.CodeNotFound {
-		if path != workspaceDir {
-			return nil, noFile(in.Path, state)
-		}
-		entries = nil // a session without files has an empty workspace
-	} else if err != nil {
-		return nil, err
+		return nil, noFile(err, in.Path, state)
 	}
 	shown := shownPath
 	if strings.HasPrefix(in.Path, "/") {
@@ -148,16 +102,18 @@ func (a *API) listFiles(ctx context.Context, in *filesInput) (*filesOutput, erro
 	for i := range entries {
 		entries[i].SetPath(shown(entries[i].Name()))
 	}
-	if entries == nil {
-		entries = []v1.File{}
-	}
 	return &filesOutput{v1.FileList{
-		Session: in.ID, At: state.Seq, Tree: state.Snapshot.Tree, Path: shown(path), Entries: entries, Truncated: more,
+		Session: in.ID, At: state.after, Tree: state.files.Tree, Path: shown(path), Entries: entries, Truncated: more,
 	}}, nil
 }
 
-func noFile(path string, s FileState) error {
-	return cairn.Errorf(cairn.CodeNotFound, "nothing is at %q in the state after event %d; give at for another state", path, s.Seq)
+// noFile says in the words of a request that nothing is at a path.
+func noFile(err error, path string, s fileState) error {
+	if cairn.CodeOf(err) != cairn.CodeNotFound {
+		return err
+	}
+	return cairn.Errorf(cairn.CodeNotFound, "nothing is at %q in the files after event %d: for those after another event give --at N, or at=N in a request",
+		cmp.Or(path, "/"+workspaceDir), s.after)
 }
 
 func (a *API) readFile(ctx context.Context, in *contentInput) (*rawOutput, error) {
@@ -165,19 +121,13 @@ func (a *API) readFile(ctx context.Context, in *contentInput) (*rawOutput, error
 	if err != nil {
 		return nil, err
 	}
-	at, err := seqOf(in.At, endOfHistory)
+	tree, state, err := a.state(ctx, in.ID, in.At)
 	if err != nil {
 		return nil, err
 	}
-	tree, states, err := a.tree(ctx, in.ID, at)
+	data, size, err := tree.ReadFile(ctx, state.files, path, in.Offset, min(in.Limit, maxContent))
 	if err != nil {
-		return nil, err
-	}
-	data, size, err := tree.ReadFile(ctx, states[0].Snapshot, path, in.Offset, min(in.Limit, maxContent))
-	if cairn.CodeOf(err) == cairn.CodeNotFound {
-		return nil, noFile(in.Path, states[0])
-	} else if err != nil {
-		return nil, err
+		return nil, noFile(err, in.Path, state)
 	}
 	return a.transfer("read-file", func(_ context.Context, w http.ResponseWriter, _ *http.Request) error {
 		h := w.Header()
@@ -187,7 +137,7 @@ func (a *API) readFile(ctx context.Context, in *contentInput) (*rawOutput, error
 		h.Set("Content-Disposition", "attachment")
 		h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 		h.Set(v1.HeaderFileSize, strconv.FormatInt(size, 10))
-		h.Set(v1.HeaderAt, strconv.FormatUint(uint64(states[0].Seq), 10))
+		h.Set(v1.HeaderAt, strconv.FormatUint(uint64(state.after), 10))
 		w.WriteHeader(http.StatusOK)
 		_, _ = w.Write(data) // the client is gone: nothing to tell it
 		return nil
@@ -195,18 +145,14 @@ func (a *API) readFile(ctx context.Context, in *contentInput) (*rawOutput, error
 }
 
 func (a *API) archiveFiles(ctx context.Context, in *archiveInput) (*rawOutput, error) {
-	at, err := seqOf(in.At, endOfHistory)
-	if err != nil {
-		return nil, err
-	}
-	tree, states, err := a.tree(ctx, in.ID, at)
+	tree, state, err := a.state(ctx, in.ID, in.At)
 	if err != nil {
 		return nil, err
 	}
 	return a.transfer("archive-files", func(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Disposition", "attachment")
-		w.Header().Set(v1.HeaderAt, strconv.FormatUint(uint64(states[0].Seq), 10))
-		return send(w, mediaTar, func(out io.Writer) error { return tree.WriteTar(ctx, states[0].Snapshot, out) })
+		w.Header().Set(v1.HeaderAt, strconv.FormatUint(uint64(state.after), 10))
+		return send(w, mediaTar, func(out io.Writer) error { return tree.WriteTar(ctx, state.files, out) })
 	}), nil
 }
 
@@ -237,15 +183,7 @@ func gitPath(path string) bool {
 }
 
 func (a *API) diffFiles(ctx context.Context, in *diffInput) (*rawOutput, error) {
-	from, err := seqOf(in.From, 0)
-	if err != nil {
-		return nil, err
-	}
-	to, err := seqOf(in.To, endOfHistory)
-	if err != nil {
-		return nil, err
-	}
-	tree, states, err := a.tree(ctx, in.ID, from, to)
+	tree, states, err := a.states(ctx, in.ID, cmp.Or(in.From, "0"), in.To)
 	if err != nil {
 		return nil, err
 	}
@@ -253,9 +191,9 @@ func (a *API) diffFiles(ctx context.Context, in *diffInput) (*rawOutput, error) 
 	return a.transfer("diff-files", func(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Add("Vary", "Accept")
 		if in.wantsPatch() {
-			return send(w, mediaPatch, func(out io.Writer) error { return tree.Patch(ctx, before.Snapshot, after.Snapshot, out) })
+			return send(w, mediaPatch, func(out io.Writer) error { return tree.Patch(ctx, before.files, after.files, out) })
 		}
-		changes, err := tree.Diff(ctx, before.Snapshot, after.Snapshot)
+		changes, err := tree.Diff(ctx, before.files, after.files)
 		if err != nil {
 			return err
 		}
@@ -270,8 +208,8 @@ func (a *API) diffFiles(ctx context.Context, in *diffInput) (*rawOutput, error) 
 		}
 		return send(w, "application/json", func(out io.Writer) error {
 			return json.NewEncoder(out).Encode(v1.FileDiff{
-				Session: in.ID, From: before.Seq, To: after.Seq,
-				FromTree: before.Snapshot.Tree, ToTree: after.Snapshot.Tree, Changes: shown, Hidden: hidden,
+				Session: in.ID, From: before.after, To: after.after,
+				FromTree: before.files.Tree, ToTree: after.files.Tree, Changes: shown, Hidden: hidden,
 			})
 		})
 	}), nil

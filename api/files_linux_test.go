@@ -3,6 +3,8 @@ package api_test
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -18,8 +20,11 @@ import (
 
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/api"
+	"github.com/cairn-run/cairn/api/files"
 	v1 "github.com/cairn-run/cairn/api/v1"
 	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/journal"
+	"github.com/cairn-run/cairn/journal/memory"
 	"github.com/cairn-run/cairn/workspace"
 )
 
@@ -32,6 +37,11 @@ type shelf struct {
 // shelved is a world with files.
 func shelved(t *testing.T, change ...func(*api.Config)) (*world, *shelf) {
 	t.Helper()
+	return shelvedOver(t, memory.Open(memory.Options{}), change...)
+}
+
+func shelvedOver(t *testing.T, store journal.Store, change ...func(*api.Config)) (*world, *shelf) {
+	t.Helper()
 	s := &shelf{dir: filepath.Join(t.TempDir(), "workspaces")}
 	var err error
 	if s.Store, err = workspace.Open(s.dir, workspace.Options{}); err != nil {
@@ -42,7 +52,7 @@ func shelved(t *testing.T, change ...func(*api.Config)) (*world, *shelf) {
 			t.Error(err)
 		}
 	})
-	return newWorld(t, append([]func(*api.Config){func(c *api.Config) { c.Files = storeFiles{s.Store} }}, change...)...), s
+	return newWorldOver(t, store, append([]func(*api.Config){func(c *api.Config) { c.Files = files.New(s.Store) }}, change...)...), s
 }
 
 // change makes the next layer of a session's files.
@@ -332,6 +342,91 @@ func TestDiff(t *testing.T) {
 		if a.status != 200 || a.header.Get("Content-Type") != media {
 			t.Errorf("Accept %q: status %d, %q", accept, a.status, a.header.Get("Content-Type"))
 		}
+	}
+}
+
+// TestDirectoryItself: what is said of /workspace itself is not said of a file in
+// it, and a session that has no files can be looked at like any other.
+func TestDirectoryItself(t *testing.T) {
+	t.Parallel()
+	w, s := shelved(t)
+	ann, ctx := w.client(tokenAnn), t.Context()
+	id := w.start().ID
+	list, err := ann.Files(ctx, id, client.FileQuery{At: client.Now})
+	if err != nil || list.Entries == nil || len(list.Entries) != 0 || list.Path != "." {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if list, err = ann.Files(ctx, id, client.FileQuery{At: client.Now, Depth: -1}); err != nil || len(list.Entries) != 1 || list.Entries[0].Path != "." || list.Truncated {
+		t.Errorf("%+v, %v", list, err)
+	}
+	var b bytes.Buffer
+	if err := ann.Archive(ctx, id, client.Now, &b); err != nil {
+		t.Error(err)
+	}
+	if h, err := tar.NewReader(&b).Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("an archive of no files holds %+v, %v", h, err)
+	}
+
+	o := w.own(id)
+	tree, err := s.Tree(o.claim.Session, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := tree.Plain(ctx, cairn.Snapshot{})
+	if err == nil {
+		err = errors.Join(os.Chmod(filepath.Join(dir, workspace.Prefix), 0o700), os.WriteFile(filepath.Join(dir, workspace.Prefix, "a"), nil, 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := tree.SnapshotPlain(ctx, cairn.Snapshot{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.commit(step{events: []cairn.Event{
+		event(cairn.SessionCreated{Key: o.claim.Session, Agent: "desk"}),
+		event(cairn.WorkspaceSnapshotted{Snapshotted: out}),
+	}})
+	diff, err := ann.Diff(ctx, id, client.DiffQuery{To: client.Now})
+	if err != nil || len(diff.Changes) != 1 || diff.Changes[0].Path != "a" {
+		t.Errorf("%+v, %v", diff.Changes, err)
+	}
+}
+
+// between is a store in which something happens between two looks at a session.
+type between struct {
+	journal.Store
+	happens func()
+}
+
+// Inbox implements [journal.Driver].
+func (b *between) Inbox(ctx context.Context, s cairn.SessionKey, limit int) ([]journal.Letter, error) {
+	if f := b.happens; f != nil {
+		b.happens = nil
+		f()
+	}
+	return b.Store.Inbox(ctx, s, limit)
+}
+
+// TestTakenMeanwhile: a session that is taken while somebody looks at it began with
+// the files that it began with.
+func TestTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := &between{Store: memory.Open(memory.Options{})}
+	w, _ := shelvedOver(t, store)
+	ws := upload(t, w, map[string]string{"a.txt": "one"})
+	created, err := w.client(tokenAnn).CreateSession(t.Context(), v1.CreateSession{Agent: "desk", Workspace: ws.Tree})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := w.own(created.ID)
+	taken := false
+	store.happens = func() {
+		taken = true
+		o.commit(step{events: []cairn.Event{event(cairn.SessionCreated{Key: o.claim.Session, Agent: "desk", Workspace: ws.Tree})}})
+	}
+	if got, err := w.client(tokenAnn).Session(t.Context(), created.ID); err != nil || got.Workspace != ws.Tree || !taken {
+		t.Errorf("%+v, %v; taken: %v", got, err, taken)
 	}
 }
 

@@ -67,7 +67,7 @@ func (a *API) deliver(ctx context.Context, session cairn.SessionID, key string, 
 		if done {
 			return accepted, nil
 		}
-		return nil, cairn.Errorf(cairn.CodeConflict, "the session is %s and takes no more input: start a new one with POST /v1/sessions", summary.Status)
+		return nil, cairn.Errorf(cairn.CodeConflict, "the session is %s and takes no more input: start a new one (cairn run, POST /v1/sessions)", summary.Status)
 	}
 	err = a.Journal.Post(ctx, cairn.Input{ID: input, To: to, At: a.Now(), From: id.Principal, Data: data}, nil, nil)
 	if err != nil {

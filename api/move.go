@@ -44,7 +44,7 @@ func (a *API) moveSession(ctx context.Context, in *moveInput) (*moveOutput, erro
 		if b.Version != "" {
 			version = fmt.Sprintf(" with version %q", b.Version)
 		}
-		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q%s: apply its definition first (POST /v1/agents)", b.Agent, version)
+		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q%s: apply its definition first (cairn apply, POST /v1/agents)", b.Agent, version)
 	} else if err != nil {
 		return nil, err
 	}

@@ -421,21 +421,23 @@ func TestAgents(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	ready := errors.New("starting")
-	w := newWorld(t, func(c *api.Config) { c.Ready = func(context.Context) error { return ready } })
+	store := memory.Open(memory.Options{})
+	w := newWorldOver(t, store)
 	c := w.client("")
-	if err := c.Health(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if a := w.call(http.MethodGet, "/v1/ready", "", ""); a.status != 503 {
-		t.Errorf("not ready: %d", a.status)
-	}
-	ready = nil
-	if err := c.Ready(t.Context()); err != nil {
+	if err := errors.Join(c.Health(t.Context()), c.Ready(t.Context())); err != nil {
 		t.Error(err)
 	}
 	v, err := w.client(tokenAnn).Version(t.Context())
 	if err != nil || v.Version != "test" || v.API != "v1" {
 		t.Errorf("%+v, %v", v, err)
+	}
+	if err := store.Close(); err != nil { // as when it gives up
+		t.Fatal(err)
+	}
+	if a := w.call(http.MethodGet, "/v1/ready", "", ""); a.status != 503 {
+		t.Errorf("ready without a store: %d", a.status)
+	}
+	if err := c.Health(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -235,7 +235,7 @@ func TestFinalSessionTakesNothing(t *testing.T) {
 	} {
 		_, err := f()
 		e, ok := errors.AsType[*cairn.Error](err)
-		if !ok || e.Code != cairn.CodeConflict || e.Message != "the session is cancelled and takes no more input: start a new one with POST /v1/sessions" {
+		if !ok || e.Code != cairn.CodeConflict || e.Message != "the session is cancelled and takes no more input: start a new one (cairn run, POST /v1/sessions)" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -94,7 +94,7 @@ func (a *API) createSession(ctx context.Context, in *createInput) (*createOutput
 	}
 	agent, err := a.Journal.Agent(ctx, id.Tenant, b.Agent, "")
 	if errors.Is(err, journal.ErrNotFound) {
-		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q: apply its definition first (POST /v1/agents)", b.Agent)
+		return nil, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q: apply its definition first (cairn apply, POST /v1/agents)", b.Agent)
 	} else if err != nil {
 		return nil, err
 	}
@@ -159,9 +159,7 @@ func (a *API) pinned(ctx context.Context, s cairn.SessionKey) (cairn.Digest, err
 func checkBudget(b v1.SessionBudget) error {
 	for path, m := range map[string]cairn.Money{"body.budget.run": b.Run, "body.budget.session": b.Session} {
 		if m < 0 {
-			f := newError(http.StatusUnprocessableEntity, cairn.CodeInvalid, "the request is not valid")
-			f.info.Fields = []v1.FieldProblem{{Path: path, Problem: "an amount cannot be negative"}}
-			return f
+			return badField(path, "an amount cannot be negative")
 		}
 	}
 	return nil
@@ -172,7 +170,7 @@ func (a *API) listSessions(ctx context.Context, in *listInput) (*listOutput, err
 		Status: in.Status, Agent: in.Agent, Before: in.Before, Limit: in.Limit,
 	})
 	if errors.Is(err, journal.ErrNotFound) {
-		return nil, cairn.Errorf(cairn.CodeInvalid, "before names no session")
+		return nil, cairn.Errorf(cairn.CodeInvalid, "there is no session %s, before which the page was to end", in.Before)
 	} else if err != nil {
 		return nil, err
 	}
@@ -193,7 +191,7 @@ func (a *API) getSession(ctx context.Context, in *sessionPath) (*sessionOutput, 
 		return nil, err
 	}
 	out := v1.SessionFrom(sum)
-	if out.Workspace, _, err = FileStates(ctx, a.Journal, key); err != nil {
+	if out.Workspace, err = firstTree(ctx, a.Journal, sum); err != nil {
 		return nil, err
 	}
 	return &sessionOutput{out}, nil

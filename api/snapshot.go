@@ -3,62 +3,94 @@ package api
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/journal"
 )
 
-// FileState is one recorded state of a session's files.
-type FileState struct {
-	Seq      cairn.Seq // the event after which it was asked for
-	Snapshot cairn.Snapshot
+// fileState is a recorded state of a session's files.
+type fileState struct {
+	after cairn.Seq // the event
+	files cairn.Snapshot
 }
 
-// FileStates says which snapshot the files of a session were in after each of
-// these events, and which tree the session began with. Zero is what it began with,
-// and an event beyond the last one is the state now.
-func FileStates(ctx context.Context, j *journal.Journal, s cairn.SessionKey, seqs ...cairn.Seq) (base cairn.Digest, states []FileState, err error) {
-	sum, err := j.Summary(ctx, s)
+// states opens the files of a session and finds the states they were in after
+// events, whose numbers are given as requests write them: "0" is what the session
+// began with, and "" the last event.
+func (a *API) states(ctx context.Context, id cairn.SessionID, after ...string) (Tree, []fileState, error) {
+	if a.Files == nil {
+		return nil, nil, errNoFiles()
+	}
+	key := cairn.SessionKey{Tenant: identity(ctx).Tenant, ID: id}
+	sum, err := a.summary(ctx, key)
 	if err != nil {
-		return "", nil, fmt.Errorf("files of %s: %w", s, err)
+		return nil, nil, err
 	}
-	if base, err = firstTree(ctx, j, s); err != nil {
-		return "", nil, fmt.Errorf("files of %s: %w", s, err)
+	base, err := firstTree(ctx, a.Journal, sum)
+	if err != nil {
+		return nil, nil, err
 	}
-	states = make([]FileState, len(seqs))
-	for i, seq := range seqs {
-		states[i].Seq = min(seq, sum.Events)
-		at, err := lastSnapshot(ctx, j, s, states[i].Seq)
+	states := make([]fileState, len(after))
+	for i, n := range after {
+		seq := sum.Events
+		if n != "" {
+			given, err := strconv.ParseUint(n, 10, 64)
+			if err != nil || cairn.Seq(given) > sum.Events {
+				return nil, nil, beyond(n, sum)
+			}
+			seq = cairn.Seq(given)
+		}
+		at, err := lastSnapshot(ctx, a.Journal, key, seq)
 		if err != nil {
-			return "", nil, fmt.Errorf("files of %s: %w", s, err)
+			return nil, nil, fmt.Errorf("files of %s: %w", key, err)
 		}
 		if at == nil {
 			at = &cairn.Snapshot{Tree: base}
 		}
-		states[i].Snapshot = *at
+		states[i] = fileState{seq, *at}
 	}
-	return base, states, nil
+	tree, err := a.Files.Tree(ctx, key, base)
+	return tree, states, err
+}
+
+// state is one of [API.states].
+func (a *API) state(ctx context.Context, id cairn.SessionID, after string) (Tree, fileState, error) {
+	tree, states, err := a.states(ctx, id, after)
+	if err != nil {
+		return nil, fileState{}, err
+	}
+	return tree, states[0], nil
+}
+
+// beyond refuses the number of an event that a session does not have yet.
+func beyond(seq string, s cairn.Summary) error {
+	return cairn.Errorf(cairn.CodeInvalid, "event %s is beyond the last event of session %s, which is %d: is it the number of another session's event?",
+		seq, s.Session.ID, s.Events)
 }
 
 // firstTree is the tree that a session began with: its first event says so, or the
-// input that waits for somebody to take the session.
-func firstTree(ctx context.Context, j *journal.Journal, s cairn.SessionKey) (cairn.Digest, error) {
-	for e, err := range j.Events(ctx, s, 0) {
+// input that waits for somebody to take the session. That is looked at first,
+// because what is taken meanwhile is an event by then.
+func firstTree(ctx context.Context, j *journal.Journal, s cairn.Summary) (cairn.Digest, error) {
+	if s.Events == 0 {
+		inputs, err := j.Inputs(ctx, s.Session, 1)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("files of %s: %w", s.Session, err)
+		}
+		for _, in := range inputs {
+			if start, ok := in.Data.(cairn.Start); ok {
+				return start.Workspace, nil
+			}
+		}
+	}
+	for e, err := range j.Events(ctx, s.Session, 0) {
+		if err != nil {
+			return "", fmt.Errorf("files of %s: %w", s.Session, err)
 		}
 		d, _ := e.Data.(cairn.SessionCreated)
 		return d.Workspace, nil
-	}
-	inputs, err := j.Inputs(ctx, s, 1)
-	if err != nil {
-		return "", err
-	}
-	for _, in := range inputs {
-		if start, ok := in.Data.(cairn.Start); ok {
-			return start.Workspace, nil
-		}
 	}
 	return "", nil
 }

@@ -22,6 +22,11 @@ const (
 	streamChunk = 64 << 10
 	// streamWrite is how long a client may take to read a chunk.
 	streamWrite = 30 * time.Second
+	// heartbeat is how often a quiet stream says that it is alive.
+	heartbeat = 15 * time.Second
+	// poll is how often a stream looks at the journal when nobody told it of news, as
+	// for a session owned by another node.
+	poll = 2 * time.Second
 	// maxClosed bounds what a stream remembers of answers that are recorded.
 	maxClosed = 256
 	// untilIdle ends a stream with the run.
@@ -69,7 +74,7 @@ func (a *API) streamSession(ctx context.Context, in *streamInput) (*streamOutput
 		after = cairn.Seq(n)
 	}
 	if after > sum.Events {
-		return nil, cairn.Errorf(cairn.CodeInvalid, "after is %d, but the last event of session %s is %d: is the cursor that of another session?", after, in.ID, sum.Events)
+		return nil, beyond(strconv.FormatUint(uint64(after), 10), sum)
 	}
 	if a.closing.Err() != nil {
 		return nil, cairn.Errorf(cairn.CodeUnavailable, "the server is shutting down")
@@ -165,7 +170,7 @@ func (s *stream) follow(ctx context.Context, watch *kernel.Watch) error {
 				return err
 			}
 		}
-		if s.buf.Len() == 0 && time.Since(s.wrote) >= s.api.Heartbeat {
+		if s.buf.Len() == 0 && time.Since(s.wrote) >= heartbeat {
 			s.buf.WriteString(":\n\n")
 		}
 		if s.until && (first || quiet || s.cursor > before) {
@@ -185,7 +190,7 @@ func (s *stream) follow(ctx context.Context, watch *kernel.Watch) error {
 
 // news waits until something happened, or until it is time to look.
 func (s *stream) news(ctx context.Context, watch *kernel.Watch) (n kernel.News, quiet bool, err error) {
-	wait, cancel := context.WithTimeout(ctx, min(s.api.Poll, s.api.Heartbeat))
+	wait, cancel := context.WithTimeout(ctx, poll)
 	defer cancel()
 	n, err = watch.Next(wait)
 	if err != nil && ctx.Err() == nil {

@@ -17,6 +17,8 @@ import (
 
 // Bounds of what is sent and received as a stream of bytes.
 const (
+	// maxTransfers is how many uploads and downloads may go on at once.
+	maxTransfers = 32
 	// transferTimeout bounds an upload or a download as a whole.
 	transferTimeout = 30 * time.Minute
 	// transferPause is how long the other side may take for one piece.

@@ -83,7 +83,7 @@ func (a *API) uploadWorkspace(_ context.Context, in *uploadInput) (*rawOutput, e
 		case errors.Is(body.err, errTooLarge):
 			return a.tooLarge()
 		case body.err != nil && errors.Is(body.err, os.ErrDeadlineExceeded):
-			return cairn.Errorf(cairn.CodeTimeout, "nothing came for %s: send the tar again", transferPause)
+			return cairn.Errorf(cairn.CodeTimeout, "nothing of the upload came for %s: send it again", transferPause)
 		case body.err != nil:
 			return fmt.Errorf("read the upload: %w", body.err)
 		case err != nil:
@@ -113,7 +113,7 @@ func (a *API) base(ctx context.Context, tree cairn.Digest) error {
 	}
 	err := a.Files.Base(ctx, identity(ctx).Tenant, tree)
 	if cairn.CodeOf(err) == cairn.CodeNotFound {
-		return cairn.Errorf(cairn.CodeNotFound, "there is no workspace %q: upload its files first (POST /v1/workspaces)", tree)
+		return cairn.Errorf(cairn.CodeNotFound, "there is no workspace %q: upload its files first (cairn run --workspace DIR, POST /v1/workspaces)", tree)
 	}
 	return err
 }

@@ -207,7 +207,8 @@ func (f *follower) fresh(d *v1.Delta) bool {
 func (f *follower) settle(e v1.Event) {
 	switch e.Type {
 	case cairn.ModelCompleted{}.EventType(), cairn.ModelFailed{}.EventType(), cairn.ModelRetried{}.EventType(),
-		cairn.ToolCallCompleted{}.EventType(), cairn.ToolCallFailed{}.EventType(), cairn.ToolCallRetried{}.EventType():
+		cairn.ToolCallCompleted{}.EventType(), cairn.ToolCallFailed{}.EventType(), cairn.ToolCallRetried{}.EventType(),
+		cairn.ToolCallUnknown{}.EventType(), cairn.EffectReconciled{}.EventType():
 		for k := range f.said {
 			if k.effect == e.Step {
 				delete(f.said, k)

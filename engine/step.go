@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cairn-run/cairn"
@@ -235,19 +236,12 @@ func (p *planner) closeUnbegun(code cairn.Code, why string) {
 
 // takeover marks what a former owner had under way.
 func (p *planner) takeover(d cairn.Takeover) {
-	held := func(id cairn.EffectID) bool {
-		for _, h := range d.Held {
-			if h == id {
-				return true
-			}
-		}
-		return false
-	}
-	if m := p.s.Model; m != nil && !m.Waiting && !held(p.s.effect(m.Seq)) {
+	held := func(n cairn.Seq) bool { return slices.Contains(d.Held, p.s.effect(n)) }
+	if m := p.s.Model; m != nil && !m.Waiting && !held(m.Seq) {
 		p.modelLost()
 	}
 	for _, c := range p.s.Calls {
-		if c.Phase == PhaseStarted && !held(p.s.effect(c.Seq)) {
+		if c.Phase == PhaseStarted && !held(c.Seq) {
 			p.unknown(c, "The process that made this call died before it recorded the outcome.", nil)
 		}
 	}

@@ -135,7 +135,7 @@ func (j *Journal) Events(ctx context.Context, s cairn.SessionKey, after cairn.Se
 
 // Post delivers an input; see [Driver.Deliver].
 func (j *Journal) Post(ctx context.Context, in cairn.Input, fresh *NewSession, ask *AskClose) error {
-	l, err := Encode(in)
+	l, err := LetterOf(in)
 	if err != nil {
 		return err
 	}
@@ -143,9 +143,9 @@ func (j *Journal) Post(ctx context.Context, in cairn.Input, fresh *NewSession, a
 	return j.Deliver(ctx, l, ask)
 }
 
-// Encode makes the letter of an input. Its digest covers what was said and by
+// LetterOf encodes an input. The digest covers what was said and by
 // whom, not when, so that a client that tries again is recognised.
-func Encode(in cairn.Input) (Letter, error) {
+func LetterOf(in cairn.Input) (Letter, error) {
 	data, err := json.Marshal(in)
 	if err != nil {
 		return Letter{}, fmt.Errorf("journal: encode input %s: %w", in.ID, err)

@@ -163,7 +163,7 @@ func TestDigest(t *testing.T) {
 	digest := func(change func(*cairn.Input)) [32]byte {
 		in := base
 		change(&in)
-		l, err := journal.Encode(in)
+		l, err := journal.LetterOf(in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestDigest(t *testing.T) {
 			t.Errorf("another %s is the same content", name)
 		}
 	}
-	if _, err := journal.Encode(cairn.Input{ID: "in_1"}); err == nil {
+	if _, err := journal.LetterOf(cairn.Input{ID: "in_1"}); err == nil {
 		t.Error("an input without data was encoded")
 	}
 }

@@ -13,6 +13,10 @@ import (
 // in bytes; what is beyond is seen when the answer is recorded.
 const maxSaid = 1 << 20
 
+// maxPieces bounds the content parts that are kept of one open answer: each piece
+// is looked for among them, while nobody else can say anything.
+const maxPieces = 1024
+
 // maxOutput bounds what is kept of the output of a running tool, in bytes.
 const maxOutput = 128 << 10
 
@@ -147,7 +151,9 @@ func (l *Live) Say(s cairn.SessionKey, effect cairn.EffectID, attempt int, d cai
 		}
 		return
 	}
-	u.pieces = append(u.pieces, said{Delta: d})
+	if len(u.pieces) < maxPieces {
+		u.pieces = append(u.pieces, said{Delta: d})
+	}
 }
 
 // Watch starts watching a session; Stop ends it.

@@ -130,6 +130,22 @@ func TestLiveBounded(t *testing.T) {
 	})
 }
 
+// So is the number of its parts: a server may begin a new one with every byte.
+func TestLivePartsBounded(t *testing.T) {
+	live(t, func(t *testing.T, l *kernel.Live) {
+		w := l.Watch(topic)
+		defer w.Stop()
+		for i := range 100_000 {
+			l.Say(topic, "e", 1, piece(i, "x"))
+		}
+		if n := len(news(t, w).Said); n != 1024 {
+			t.Errorf("%d parts are kept of one answer", n)
+		}
+		l.Say(topic, "e", 1, piece(0, "y"))
+		equal(t, []string{"e#1[0]@1 y"}, said(news(t, w)))
+	})
+}
+
 // A slow watcher slows nobody and skips nothing.
 func TestLiveSlowWatcher(t *testing.T) {
 	live(t, func(t *testing.T, l *kernel.Live) {

@@ -30,7 +30,8 @@ type Lister interface {
 
 // Call is one attempt at a model call.
 type Call struct {
-	// Key is the effect's id: sent as Idempotency-Key where a provider takes one.
+	// Key is the effect's id, the same for all attempts. No driver sends it: net/http
+	// repeats a POST by itself that has an Idempotency-Key, and each is paid for.
 	Key     cairn.EffectID
 	Session cairn.SessionKey
 	Attempt int

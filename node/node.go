@@ -22,6 +22,7 @@ import (
 
 	"github.com/cairn-run/cairn"
 	"github.com/cairn-run/cairn/api"
+	"github.com/cairn-run/cairn/api/files"
 	"github.com/cairn-run/cairn/blob"
 	"github.com/cairn-run/cairn/blob/dir"
 	"github.com/cairn-run/cairn/client"
@@ -47,6 +48,8 @@ const (
 type Options struct {
 	Dir     string       // data directory; it is made when it does not exist
 	Listen  string       // TCP address; empty: none
+	Hosts   []string     // names it may be called by there, besides localhost and addresses
+	Origins []string     // web origins ("https://app.example.com") whose pages may call it, besides its own
 	Socket  bool         // listen on cairn.sock in the data directory
 	Logger  *slog.Logger // default: discard
 	Scripts []string     // directories of script models
@@ -168,7 +171,8 @@ func Open(ctx context.Context, o Options) (_ *Node, err error) {
 	n.kernel = kernel.New(n.journal, n.host, n.live, o.Kernel)
 	me := api.Identity{Tenant: cairn.DefaultTenant, Principal: cairn.Principal{Kind: "user", ID: "local"}}
 	n.api, err = api.New(api.Config{
-		Journal: n.journal, Live: n.live, Agents: n, Files: files{n.hands.files}, Circuits: n.Circuits, Auth: api.StaticTokens(map[string]api.Identity{n.token: me}), Socket: &me,
+		Journal: n.journal, Live: n.live, Agents: n, Files: files.New(n.hands.files), Circuits: n.Circuits,
+		Auth: api.StaticTokens(map[string]api.Identity{n.token: me}), Socket: &me, Hosts: o.Hosts, Origins: o.Origins,
 		Now: o.Now, NewID: newULID, Version: o.Version, Logger: o.Logger,
 	})
 	if err != nil {

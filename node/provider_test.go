@@ -195,7 +195,7 @@ providers:
     priced_as: openai
   box:
     api: chat
-    url: http://10.0.0.5:8080/v1
+    url: http://127.0.0.1:1/v1 # nobody is there to be asked for a window
     local: true
   openai:
     api: chat
@@ -223,7 +223,7 @@ prices:
 		names = append(names, o.Name+" "+o.API+" "+o.URL+" "+strings.Join(o.Keys, ","))
 	}
 	want := []string{
-		"box chat http://10.0.0.5:8080/v1 ",
+		"box chat http://127.0.0.1:1/v1 ",
 		"claude messages https://claude.example.com env:MY_KEY",
 		"openai chat https://api.openai.com/v1 env:MY_KEY",
 		"work chat https://llm.example.com/v1 keyring:cairn/work",

@@ -42,7 +42,7 @@ func ask[T any](ctx context.Context, v *Vault, do func() (T, error)) (T, error) 
 		err   error
 	}
 	var none T
-	ctx, cancel := context.WithTimeout(ctx, v.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	done := make(chan answer, 1)
 	select {

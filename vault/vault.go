@@ -23,13 +23,13 @@ type Options struct {
 	// Keyring is the store behind keyring: references; default that of the operating
 	// system.
 	Keyring Store
-	// Timeout bounds one question to the keyring; default 5s.
-	Timeout time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
 
 const (
+	// askTimeout bounds one question to the keyring.
+	askTimeout = 5 * time.Second
 	// keep is how long a secret that was hard to get is remembered.
 	keep = 30 * time.Second
 	// maxKept bounds how many are.
@@ -64,9 +64,6 @@ func Open(o Options) *Vault {
 	}
 	if o.Keyring == nil {
 		o.Keyring = system{}
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = 5 * time.Second
 	}
 	if o.Now == nil {
 		o.Now = time.Now

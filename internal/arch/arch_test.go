@@ -308,6 +308,58 @@ func TestSkipsAreListed(t *testing.T) {
 	}
 }
 
+// TestArchitectureNamesRooms: the table of ARCHITECTURE.md says of each room the
+// layer it has here, and leaves none out.
+func TestArchitectureNamesRooms(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile(filepath.Join("..", "..", "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, s := range sources(t) {
+		there[s.pkg] = true
+	}
+	named := map[string]bool{}
+	for line := range strings.Lines(string(b)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[2], "`") {
+			continue
+		}
+		number, room := strings.TrimSpace(cells[1]), ""
+		for i, part := range strings.Split(cells[2], "`") {
+			switch {
+			case i%2 == 0: // between two names
+				continue
+			case part == "cairn":
+				part = ""
+			case i > 1 && number != "–": // a driver, by its name below the port
+				part = room + "/" + part
+			default:
+				room = part
+			}
+			named[part] = true
+			n, _, ok := layer(part)
+			if !ok || number != "–" && number != strconv.Itoa(n) {
+				t.Errorf("ARCHITECTURE.md gives %q layer %s; it is %d here", part, number, n)
+			}
+			if dir := filepath.Join("..", "..", part); !there[part] {
+				if _, err := os.Stat(dir); err != nil {
+					t.Errorf("ARCHITECTURE.md names %q, which is not there", part)
+				}
+			}
+		}
+	}
+	for pkg := range there {
+		room := pkg
+		for ; !named[room] && room != ""; room = strings.TrimSuffix(path.Dir(room), ".") {
+		}
+		if room == "" && pkg != "" && pkg != "internal/arch" {
+			t.Errorf("ARCHITECTURE.md does not say what %q is", pkg)
+		}
+	}
+}
+
 // TestGuaranteesNameRealTests: a promise without its test is none.
 func TestGuaranteesNameRealTests(t *testing.T) {
 	t.Parallel()
