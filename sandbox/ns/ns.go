@@ -24,8 +24,9 @@ const SandboxID = 0x6FFF0000 + 1000
 
 // Options are what a driver can be told. The zero value works.
 type Options struct {
-	// Dir is where the driver may keep files. It keeps none now: what a killed process
-	// left is only in cgroups, whose names tell whose they are.
+	// Dir is where Probe tries an overlay, best on the file system of the workspaces;
+	// default that of temporary files. Nothing stays there: what a killed process left is
+	// only in cgroups, whose names tell whose they are.
 	Dir string
 	// Spare is how many first processes are kept ready, 5 MB each, so that Create
 	// need not wait for one to start; default none. They are made after the first Create.
