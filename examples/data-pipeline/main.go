@@ -10,10 +10,8 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"time"
 
 	"github.com/cairn-run/cairn/examples/stage"
@@ -26,15 +24,10 @@ func main() {
 	flag.StringVar(&o.Sandbox, "sandbox", "", "none: commands run unprotected, as you, on this machine")
 	flag.StringVar(&o.Model, "model", "", "provider/name: the agent on a real model, instead of the script")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	_, err := run(ctx, "examples/data-pipeline", o)
-	cancel()
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "data-pipeline:", err)
-		os.Exit(1)
-	}
+	stage.Play("data-pipeline", 10*time.Minute, func(ctx context.Context) error {
+		_, err := run(ctx, "examples/data-pipeline", o)
+		return err
+	})
 }
 
 // run plays the example and returns what is in the database, for the tests.

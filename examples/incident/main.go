@@ -10,9 +10,7 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"time"
 
 	"github.com/cairn-run/cairn/examples/stage"
@@ -34,15 +32,10 @@ func main() {
 		return errors.New("approve, reject or cancel")
 	})
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	_, err := run(ctx, "examples/incident", way, o)
-	cancel()
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "incident:", err)
-		os.Exit(1)
-	}
+	stage.Play("incident", 10*time.Minute, func(ctx context.Context) error {
+		_, err := run(ctx, "examples/incident", way, o)
+		return err
+	})
 }
 
 // run plays the example and returns what the service saw, for the tests.

@@ -10,9 +10,7 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"time"
 
 	"github.com/cairn-run/cairn/examples/stage"
@@ -25,15 +23,10 @@ func main() {
 	flag.StringVar(&o.Sandbox, "sandbox", "", "none: files are written without a sandbox")
 	flag.StringVar(&o.Model, "model", "", "provider/name: the agent on a real model, instead of the script")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	_, err := run(ctx, "examples/research", o)
-	cancel()
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "research:", err)
-		os.Exit(1)
-	}
+	stage.Play("research", 10*time.Minute, func(ctx context.Context) error {
+		_, err := run(ctx, "examples/research", o)
+		return err
+	})
 }
 
 const question = "Which of the message queues alder, birch, cedar and dogwood keeps every acknowledged message through a power cut, " +

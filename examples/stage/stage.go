@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -105,6 +106,20 @@ func Open(o Options) (*Stage, error) {
 	env = append(env, "CAIRN_DATA="+s.data(), "CAIRN_SERVER=")
 	s.env = append(env, o.Env...) //nolint:gocritic // env is not used any more
 	return s, nil
+}
+
+// Play is the rest of a main function: it plays an example for so long at most, or
+// until an interrupt. The process ends with 1 when the play fails.
+func Play(name string, most time.Duration, play func(context.Context) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, cancel := context.WithTimeout(ctx, most)
+	err := play(ctx)
+	cancel()
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
 }
 
 // Close ends what is still running and removes the directory.

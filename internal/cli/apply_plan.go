@@ -97,7 +97,7 @@ func (l *link) check(ctx context.Context, p *plan, dry bool) error {
 			p.steps[i].line.New = v.New
 			continue
 		}
-		located := locate(s.file.File, err)
+		located := l.app.locate(s.file.File, err)
 		if _, ok := errors.AsType[*config.Error](located); !ok {
 			return located
 		}

@@ -136,7 +136,7 @@ func (a *app) approveCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			ans := answer{verb: cairn.VerbApprove, comment: comment}
 			if edit != "" {
-				text, err := fileOrText(edit)
+				text, err := untilSignal(a, func() (string, error) { return fileOrText(edit) })
 				if err != nil {
 					return err
 				}
@@ -177,7 +177,7 @@ func (a *app) answerCommand() *cobra.Command {
 		Example: "  cairn answer ask_… \"Use the staging database.\"\n  cairn answer last @result.json",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			text, err := fileOrText(args[1])
+			text, err := untilSignal(a, func() (string, error) { return fileOrText(args[1]) })
 			if err != nil {
 				return err
 			}

@@ -8,7 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/cairn-run/cairn"
 	v1 "github.com/cairn-run/cairn/api/v1"
+	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/model"
 )
 
@@ -33,6 +37,10 @@ type app struct {
 	// wrap is put around every model driver of a node that this command opens; nil:
 	// nothing is.
 	wrap func(provider string, d model.Driver) model.Driver
+	// model stands for the one that an agent file names; empty: that one holds.
+	model string
+	// unfound are the models of scripts that do not lie beside the agent file.
+	unfound map[string]bool
 	// providers is a file of model providers instead of the one in the data directory.
 	providers string
 	// sandbox is the driver of the commands of a node that this command opens; empty:
@@ -56,24 +64,63 @@ func Run(ctx context.Context, env Env) int {
 	if env.Terminal.Height == nil {
 		env.Terminal.Height = func() int { return 24 }
 	}
+	out := &kept{to: env.Stdout}
+	env.Stdout = out
 	a := &app{Env: env}
 	root := a.root()
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if lost := out.lost(); err == nil && lost != nil {
+		err = &exit{ExitStorage, fmt.Errorf("not all of the output was written: %w", lost)}
+	}
 	if err == nil {
 		return ExitOK
 	}
 	if !a.begun {
+		a.json = a.json || slices.Contains(env.Args, "--json") // it may stand behind the mistake
 		if _, ok := errors.AsType[*exit](err); !ok {
-			err = usage(fmt.Errorf("%w\nrun %q for help", err, "cairn help"))
+			err = usage(misused(c, err))
 		}
 	}
 	code := exitCode(err)
 	a.report(err, code)
 	return code
+}
+
+// kept is stdout, and remembers what could not be written: an answer that is lost
+// on a full disk is no success.
+type kept struct {
+	to  io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+func (k *kept) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n, err := k.to.Write(p)
+	if k.err == nil {
+		k.err = err
+	}
+	return n, err
+}
+
+func (k *kept) lost() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}
+
+// misused says of a command line that was not understood how the command is
+// written, and where its help is.
+func misused(c *cobra.Command, err error) error {
+	if !c.Runnable() || c == c.Root() {
+		return fmt.Errorf("%w\nrun %q for help", err, "cairn help")
+	}
+	return fmt.Errorf("%w\nusage: %s\nrun %q for help", err, c.UseLine(), c.CommandPath()+" --help")
 }
 
 // report prints an error. With --json it is one line that a program can read.
@@ -151,7 +198,10 @@ func codeOf(err error, code int) cairn.Code {
 	case ExitDenied:
 		return cairn.CodeDenied
 	case ExitStorage:
-		return cairn.CodeFull
+		if errors.Is(err, journal.ErrFull) || errors.Is(err, syscall.ENOSPC) {
+			return cairn.CodeFull
+		}
+		return cairn.CodeInvalid // a file or a directory that somebody named
 	case ExitUnavailable, ExitInUse, ExitTemporary:
 		return cairn.CodeUnavailable
 	}

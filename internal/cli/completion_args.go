@@ -191,7 +191,7 @@ func (a *app) sessionIDs(ctx context.Context) (all []string) {
 	a.glance(ctx, func(l *link) error {
 		list, err := l.Sessions(ctx, client.SessionQuery{Limit: completions})
 		for _, s := range list.Sessions {
-			all = append(all, string(s.ID)+"\t"+s.Agent+", "+string(s.Status)+", "+s.Title)
+			all = append(all, string(s.ID)+"\t"+strings.TrimSuffix(s.Agent+", "+string(s.Status)+", "+s.Title, ", "))
 		}
 		return err
 	})

@@ -20,7 +20,7 @@ func (a *app) sendCommand() *cobra.Command {
 		Short: "Send a message: it starts a run, or steers the one that goes on",
 		Args:  cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			content, err := a.content(args[1], attach)
+			content, err := a.content(args[1], attach, false)
 			if err != nil {
 				return err
 			}
@@ -28,7 +28,7 @@ func (a *app) sendCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&interrupt, "interrupt", false, "stop the running calls first; else the message joins after them")
-	c.Flags().BoolVarP(&follow, "follow", "f", false, "then show the session, as attach does")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "then show what the session does, until its run ends")
 	c.Flags().StringVar(&a.providers, "providers", "", "with --follow: "+providersHelp)
 	a.sandboxFlag(c.Flags())
 	c.Flags().BoolVar(&wait, "wait", false, "with --follow: stay while an ask is open")

@@ -123,7 +123,8 @@ func printStat(w io.Writer, changes []v1.FileChange, lines map[string]lineCount,
 		if c.Kind == v1.FileDir {
 			continue // git knows no directories
 		}
-		sign, name := "", safePath(c.Name())
+		var sign string
+		name := safePath(c.Name())
 		switch c.Change {
 		case v1.ChangeAdded:
 			sign = s.green("+")

@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	_ "modernc.org/sqlite" // the driver that reads the store for its integrity
+	"modernc.org/sqlite" // the driver that reads the store for its integrity
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/cairn-run/cairn/client"
 	"github.com/cairn-run/cairn/node"
@@ -170,7 +172,7 @@ func (a *app) checkSpace() finding {
 	case err != nil:
 		return finding{"space", warning, "cannot be found out: " + err.Error(), ""}
 	case free < noSpace:
-		return finding{"space", broken, text, "new steps will be refused when it is full; reading goes on, and work resumes when there is space"}
+		return finding{"space", broken, text, "when it is full, new steps are refused and a store that nobody has open cannot be opened; work resumes when there is space"}
 	case free < lowSpace:
 		return finding{"space", warning, text, "make room: a full disk stops all sessions"}
 	default:
@@ -192,6 +194,9 @@ func (a *app) checkFlush() finding {
 		_, err := f.Write(block)
 		if err == nil {
 			err = f.Sync()
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			return finding{"flush", broken, err.Error(), ""}
 		}
 		if err != nil {
 			return finding{"flush", broken, err.Error(), "the disk does not keep what it is given: nothing can be promised on it"}
@@ -253,16 +258,32 @@ func (a *app) checkStore(ctx context.Context) finding {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return finding{name, warning, "too large to look over in " + took(integrityTimeout), ""}
+	case err != nil && !damaged(err):
+		// Reading needs a little room beside the store, and the right to write there.
+		return finding{name, broken, "cannot be looked at: " + err.Error(), "it may be sound: first see to what stands above, the directory and its space"}
 	case err != nil:
-		return finding{name, broken, err.Error(), "restore it from a copy, with its -wal file"}
+		return finding{name, broken, err.Error(), restore}
 	case verdict != "ok":
-		return finding{name, broken, verdict, "restore it from a copy, with its -wal file"}
+		return finding{name, broken, verdict, restore}
 	}
 	text := fmt.Sprintf("sound, %s MiB", count((info.Size()+(1<<20)-1)>>20))
 	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
 		text += fmt.Sprintf(" and %s MiB of log", count((wal.Size()+(1<<20)-1)>>20))
 	}
 	return finding{name, healthy, text, ""}
+}
+
+// restore is what helps a store that is damaged, and nothing else.
+const restore = "restore it from a copy, with its -wal file"
+
+// damaged says that it is the content of the store that SQLite cannot read.
+func damaged(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	const primary = 0xff // the rest of a code says more about the same
+	return e.Code()&primary == sqlite3.SQLITE_CORRUPT || e.Code()&primary == sqlite3.SQLITE_NOTADB
 }
 
 // integrity is the first line of SQLite's quick_check, on a connection that

@@ -118,3 +118,26 @@ func TestDoctorJSON(t *testing.T) {
 		t.Errorf("code %d, %v: %s", code, err, out.Bytes())
 	}
 }
+
+// TestDoctorStore: only a store whose content is broken is to be restored from a
+// copy. One that cannot be looked at may be sound.
+func TestDoctorStore(t *testing.T) {
+	t.Parallel()
+	a := &app{data: t.TempDir()}
+	path := filepath.Join(a.data, storeName)
+	if err := os.WriteFile(path, bytes.Repeat([]byte("no store "), 1<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := a.checkStore(t.Context()); f.Health != broken || f.Advice != restore {
+		t.Errorf("a file that is no store: %+v", f)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if f := a.checkStore(t.Context()); f.Health != broken || f.Advice == restore || !strings.HasPrefix(f.Found, "cannot be looked at") {
+		t.Errorf("what cannot be opened: %+v", f)
+	}
+}

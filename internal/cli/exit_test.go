@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -59,5 +60,31 @@ func TestExitCode(t *testing.T) {
 			t.Errorf("exit code %d is listed twice, or without a meaning", c.Code)
 		}
 		listed[c.Code] = true
+	}
+}
+
+// TestStorageCode: a program is told that the disk is full only when it is.
+func TestStorageCode(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[syscall.Errno]cairn.Code{syscall.ENOSPC: cairn.CodeFull, syscall.ELOOP: cairn.CodeInvalid, syscall.EIO: cairn.CodeInvalid} {
+		if got := codeOf(&fs.PathError{Op: "open", Path: "a.md", Err: err}, ExitStorage); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
+}
+
+// TestUnwritable: what to do about a data directory that cannot be written is said,
+// and the exit code stays.
+func TestUnwritable(t *testing.T) {
+	t.Parallel()
+	a := &app{data: "/srv/cairn"}
+	for err, want := range map[syscall.Errno]int{syscall.EROFS: ExitStorage, syscall.EACCES: ExitDenied} {
+		got := a.unwritable(&fs.PathError{Op: "open", Path: "/srv/cairn/cairn.lock", Err: err})
+		if !strings.Contains(got.Error(), "/srv/cairn has to be writable") || exitCode(got) != want {
+			t.Errorf("%v: code %d, %v", err, exitCode(got), got)
+		}
+	}
+	if err := a.unwritable(nil); err != nil {
+		t.Error(err)
 	}
 }

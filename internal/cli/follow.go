@@ -44,6 +44,8 @@ type follower struct {
 	skipped  map[cairn.AskID]bool
 	answered map[cairn.AskID]bool
 	lines    <-chan string
+	// deaf says that the input has ended: nobody here answers any more.
+	deaf bool
 	// output is the event that holds the final answer, said the one that the view
 	// has the text of.
 	output, said cairn.Seq
@@ -89,7 +91,7 @@ func (a *app) newFollower(l *link, id cairn.SessionID, wait, quiet bool) *follow
 
 // interactive says that a person is there to answer.
 func (f *follower) interactive() bool {
-	return f.app.Terminal.In && f.app.Terminal.Err && !f.app.json
+	return f.app.Terminal.In && f.app.Terminal.Err && !f.app.json && !f.deaf
 }
 
 // follow shows what comes after the view's last event. It returns nil when the
@@ -231,6 +233,7 @@ func (f *follower) show(wire *v1.Event) error {
 	}
 	f.v.event(e)
 	switch {
+	case e.Seq <= f.least: // it was there before what is waited for
 	case f.app.json:
 		if err := f.app.printJSON(wire); err != nil {
 			return err
@@ -317,9 +320,9 @@ func (f *follower) next() bool {
 // typed handles a line that the person typed.
 func (f *follower) typed(ctx context.Context, line string, ok bool) error {
 	if !ok { // the end of the input: nobody will answer
-		f.lines = nil
+		f.lines, f.deaf = nil, true
 		if f.put != nil {
-			f.skipped[f.put.ask.ID], f.put = true, nil
+			f.put = nil
 			f.screen.leave()
 			return f.leaveIfSettled(ctx)
 		}

@@ -256,6 +256,45 @@ func TestQuestion(t *testing.T) {
 	}
 }
 
+// TestEndOfInput: who closes the input leaves all that is asked open, and is not
+// asked anything more.
+func TestEndOfInput(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, map[string]string{
+		"asks.md":   "---\nname: asks\nmodel: script/asks\ntools: [{builtin: [ask_person]}]\n---\n",
+		"asks.yaml": "default: { calls: [{ tool: ask_person, args: { question: Which? } }, { tool: ask_person, args: { question: When? } }] }\n",
+	})
+	s := w.start(true, "run", w.file("asks.md"), "--input", "hi", "--sandbox", "none")
+	s.stderr.wait(t, "your answer (q: later)")
+	if err := s.stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.ends(t, cli.ExitWaiting)
+	if got := s.stderr.String(); !strings.Contains(got, "waits for 2 answers") {
+		t.Errorf("what is open is not said:\n%s", got)
+	}
+}
+
+// full is a disk without space.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestLostOutput: an answer that could not be written is no success.
+func TestLostOutput(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, map[string]string{"hi.md": "---\nname: hi\nmodel: script/hi\n---\n", "hi.yaml": "default: { text: Good day. }\n"})
+	env := w.env("run", w.file("hi.md"), "--input", "hi", "--quiet")
+	stderr := newWatcher()
+	env.Stdout, env.Stderr = full{}, stderr
+	if code := cli.Run(t.Context(), env); code != cli.ExitStorage {
+		t.Errorf("ended with code %d", code)
+	}
+	if got := stderr.String(); !strings.Contains(got, "not all of the output was written") {
+		t.Errorf("nothing says so: %q", got)
+	}
+}
+
 // TestPlainTerminal: a terminal on which nothing is to be coloured gets lines, and
 // nothing is drawn anew.
 func TestPlainTerminal(t *testing.T) {
@@ -313,6 +352,16 @@ func TestInterrupt(t *testing.T) {
 		s.ends(t, cli.ExitCancelled)
 		if code, _, _ := w.run("attach", "last"); code != cli.ExitCancelled {
 			t.Errorf("attach to a cancelled session: code %d", code)
+		}
+	})
+	t.Run("reading", func(t *testing.T) {
+		t.Parallel()
+		w := newWorkshop(t, desk)
+		s := w.start(true, "run", w.file("desk.md"), "--input", "-")
+		s.signals <- os.Interrupt
+		s.ends(t, cli.ExitTemporary)
+		if got := s.stderr.String(); !strings.Contains(got, "interrupted: nothing was begun") {
+			t.Errorf("it is not said what was done: %s", got)
 		}
 	})
 	t.Run("stop", func(t *testing.T) {

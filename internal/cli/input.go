@@ -22,9 +22,35 @@ const attachHelp = "picture, PDF or text file that goes with the input (repeatab
 // the text, it has to fit a request.
 const maxAttached = 5 << 20
 
+// untilSignal does what waits for a file, a pipe or a terminal, unless a signal
+// ends the command: a read cannot be stopped, so it is left behind, and ends with
+// the process.
+func untilSignal[T any](a *app, read func() (T, error)) (T, error) {
+	type result struct {
+		got T
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		got, err := read()
+		done <- result{got, err}
+	}()
+	select {
+	case r := <-done:
+		return r.got, r.err
+	case <-a.Signals:
+		var none T
+		return none, &exit{ExitTemporary, errors.New("interrupted: nothing was begun")}
+	}
+}
+
 // content is a message: what --input says, and the files that go with it.
-func (a *app) content(input string, files []string) (v1.Content, error) {
-	text, err := a.readInput(input)
+func (a *app) content(input string, files []string, quiet bool) (v1.Content, error) {
+	return untilSignal(a, func() (v1.Content, error) { return a.readContent(input, files, quiet) })
+}
+
+func (a *app) readContent(input string, files []string, quiet bool) (v1.Content, error) {
+	text, err := a.readInput(input, quiet)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +113,12 @@ const maxInput = 4 << 20
 
 // readInput reads what --input says: "-" is stdin, the name of a file its
 // content, anything else is the text itself.
-func (a *app) readInput(arg string) (string, error) {
+func (a *app) readInput(arg string, quiet bool) (string, error) {
 	var r io.Reader
+	say := a.note
+	if quiet {
+		say = func(string, ...any) {}
+	}
 	switch arg {
 	case "":
 		return "", usage(errors.New("what should the agent do? give --input TEXT, --input FILE or --input -"))
@@ -96,7 +126,7 @@ func (a *app) readInput(arg string) (string, error) {
 		r = a.Stdin
 	default:
 		info, err := os.Stat(arg)
-		if err != nil || !info.Mode().IsRegular() {
+		if err != nil || !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe { // a shell's <(…) is a pipe
 			return arg, nil
 		}
 		f, err := os.Open(arg)
@@ -104,7 +134,9 @@ func (a *app) readInput(arg string) (string, error) {
 			return "", err
 		}
 		defer func() { _ = f.Close() }() // it is only read
-		a.note("input: the file %s, %s bytes", arg, count(info.Size()))
+		if info.Mode().IsRegular() {
+			say("input: the file %s, %s", arg, plural(int(info.Size()), "byte"))
+		}
 		r = f
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
@@ -116,6 +148,12 @@ func (a *app) readInput(arg string) (string, error) {
 	}
 	if kind, media := mediaOf(arg, b); len(b) > 0 && kind == cairn.PartImage || media == "application/pdf" {
 		return "", usage(fmt.Errorf("the input is %s: say with --input what to do with it, and give the file with --attach", media))
+	}
+	if bytes.IndexByte(b, 0) >= 0 {
+		return "", usage(errors.New("the input is not text: it holds NUL bytes; what the agent is to read as a file goes into a --workspace"))
+	}
+	if !utf8.Valid(b) {
+		say("input: what is not UTF-8 in it is shown to the model as \uFFFD")
 	}
 	text := strings.TrimRight(strings.ToValidUTF8(string(b), "\uFFFD"), "\n")
 	if strings.TrimSpace(text) == "" {

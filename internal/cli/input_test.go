@@ -35,7 +35,7 @@ func TestAttach(t *testing.T) {
 		"a.webp": "image image/webp", "a.pdf": "file application/pdf", "a.weird": "file text/plain", "a.html": "file text/html",
 		"a.bin": "neither a picture", "latin1.txt": "neither a picture", "empty": "empty", "large": "more than", "missing": "no such file",
 	} {
-		c, err := a.content("Look.", []string{path(name)})
+		c, err := a.content("Look.", []string{path(name)}, false)
 		if err != nil {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", name, err, want)
@@ -47,11 +47,11 @@ func TestAttach(t *testing.T) {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}
-	if _, err := a.content("Look.", []string{path("a.csv"), path("large")}); err == nil {
+	if _, err := a.content("Look.", []string{path("a.csv"), path("large")}, false); err == nil {
 		t.Error("too much was attached")
 	}
 	for _, name := range []string{"a.png", "a.pdf"} {
-		if _, err := a.content(path(name), nil); err == nil || !strings.Contains(err.Error(), "--attach") {
+		if _, err := a.content(path(name), nil, false); err == nil || !strings.Contains(err.Error(), "--attach") {
 			t.Errorf("%s as the input: %v", name, err)
 		}
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cairn-run/cairn"
@@ -53,6 +56,9 @@ func (a *app) connect(ctx context.Context, n need) (*link, error) {
 		if token == "" {
 			token = a.storedToken()
 		}
+		if u, err := url.Parse(a.server); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, usage(fmt.Errorf("server %q: write its address like http://127.0.0.1:7717", a.server))
+		}
 		c := client.New(a.server, token, nil)
 		if err := a.probe(ctx, c); err != nil {
 			return nil, fmt.Errorf("server %s: %w", a.server, err)
@@ -96,12 +102,21 @@ func (a *app) local(ctx context.Context, n need) (*link, error) {
 		Socket: n == needRun, Paused: n == needStore, Wrap: a.wrap, Sandbox: a.sandbox,
 	})
 	if err != nil {
-		return nil, err
+		return nil, a.unwritable(err)
 	}
 	if err := node.Start(ctx); err != nil {
 		return nil, errors.Join(err, node.Close())
 	}
 	return &link{Client: node.Client(), node: node, paused: n == needStore, app: a}, nil
+}
+
+// unwritable says what to do when the data directory cannot be written. Commands
+// that only look have to write there, too: who reads takes the lock first.
+func (a *app) unwritable(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%w\nthe data directory %s has to be writable for this user; --data or $CAIRN_DATA names another, --server a server that has it", err, a.data)
+	}
+	return err
 }
 
 // probe asks a node whether it is there.

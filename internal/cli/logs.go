@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -38,12 +40,24 @@ func (a *app) logsCommand() *cobra.Command {
 	return c
 }
 
+// joined lists types of events.
+func joined(types []cairn.EventType) string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = string(t)
+	}
+	return strings.Join(names, ", ")
+}
+
 func (a *app) logs(ctx context.Context, arg string, f logFlags) error {
 	if a.fresh() {
 		return cairn.Errorf(cairn.CodeNotFound, "there are no sessions in %s", a.data)
 	}
 	wanted := map[cairn.EventType]bool{}
 	for _, t := range f.types {
+		if !slices.Contains(cairn.EventTypes(), cairn.EventType(t)) {
+			return usage(fmt.Errorf("--type: no event is called %q; there is: %s", t, joined(cairn.EventTypes())))
+		}
 		wanted[cairn.EventType(t)] = true
 	}
 	return a.with(ctx, func(ctx context.Context, l *link) error {

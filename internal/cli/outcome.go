@@ -107,7 +107,7 @@ func (f *follower) tell(out outcomeLine) {
 				fmt.Fprintln(a.Stdout, out.Answer)
 			}
 		}
-		if v.status == cairn.StatusIdle {
+		if v.status == cairn.StatusIdle && !f.quiet {
 			a.note("%s is idle: %s", v.id, a.command("send %s TEXT", v.id))
 		}
 	case "failed":

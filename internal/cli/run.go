@@ -85,19 +85,19 @@ func (a *app) run(ctx context.Context, name string, f runFlags) (err error) {
 		if file == nil {
 			return usage(fmt.Errorf("--model: %s is a registered agent; its model is part of its version: give its file, or move the session", name))
 		}
-		file.Agent.Model = f.model
+		a.model, file.Agent.Model = f.model, f.model
 		file.Agent.Fallback = slices.DeleteFunc(file.Agent.Fallback, func(m string) bool { return m == f.model })
 		if err := file.Agent.Validate(); err != nil {
 			return usage(fmt.Errorf("--model: %w", err))
 		}
 	}
-	input, err := a.content(f.input, f.attach)
+	input, err := a.content(f.input, f.attach, f.quiet)
 	if err != nil {
 		return err
 	}
 	var files *packing
 	if f.workspace != "" {
-		if files, err = a.pack(f.workspace, int64(f.limit)); err != nil {
+		if files, err = untilSignal(a, func() (*packing, error) { return a.pack(f.workspace, int64(f.limit)) }); err != nil {
 			return err
 		}
 	}
@@ -187,6 +187,10 @@ func (a *app) start(ctx context.Context, l *link, file *config.File, create v1.C
 		}
 	}
 	s, err := l.CreateSession(ctx, create, client.Key(a.NewKey()))
+	if name, version, ok := strings.Cut(create.Agent, "@"); ok && file == nil && err != nil {
+		return s, usage(fmt.Errorf("a session starts under the current version of an agent: %s, then %s",
+			a.command("run %s", shellWord(name)), a.command("sessions move last %s", shellWord(name+"@"+version))))
+	}
 	if file == nil && cairn.CodeOf(err) == cairn.CodeNotFound {
 		return s, cairn.Errorf(cairn.CodeNotFound, "there is no agent %q: name an agent file instead, or register one with %s", create.Agent, a.command("apply FILE"))
 	}
@@ -197,16 +201,29 @@ func (a *app) start(ctx context.Context, l *link, file *config.File, create v1.C
 // its line.
 func (l *link) apply(ctx context.Context, file *config.File) (v1.Applied, error) {
 	v, err := l.Apply(ctx, file.Agent)
-	return v, locate(file, err)
+	return v, l.app.locate(file, err)
 }
 
-// locate shows what a node finds wrong with an agent file at its line.
-func locate(file *config.File, err error) error {
-	if info, ok := errors.AsType[*v1.ErrorInfo](err); ok && len(info.Fields) > 0 {
+// locate shows what a node finds wrong with an agent file at its line. What is
+// wrong with --model is said of that, and where a script that is missing might lie
+// beside the file, which the node does not know.
+func (a *app) locate(file *config.File, err error) error {
+	field, ok := errors.AsType[*cairn.FieldError](err)
+	if info, is := errors.AsType[*v1.ErrorInfo](err); is && len(info.Fields) > 0 {
 		p := info.Fields[0]
-		return file.Locate(&cairn.FieldError{Path: strings.TrimPrefix(p.Path, "body."), Problem: p.Problem})
+		field, ok = &cairn.FieldError{Path: strings.TrimPrefix(p.Path, "body."), Problem: p.Problem}, true
 	}
-	return file.Locate(err)
+	if !ok {
+		return err
+	}
+	if field.Path == "model" && a.model != "" {
+		return usage(fmt.Errorf("--model %s: %s", a.model, field.Problem))
+	}
+	located := file.Locate(field)
+	if field.Path == "model" && a.unfound[file.Agent.Model] {
+		return fmt.Errorf("%w\nit may lie beside the agent file, too, or in scripts there", located)
+	}
+	return located
 }
 
 // readAgentArg reads the agent file an argument names; nil: it is the name of a
@@ -287,8 +304,12 @@ func (f *follower) backlog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if page.Prev > 0 && !f.quiet && !f.app.json {
-		f.app.note("… %s events before: cairn logs %s", count(int64(page.Prev-1)), f.v.id)
+	before := f.least
+	if page.Prev > 0 {
+		before = max(before, page.Prev-1)
+	}
+	if before > 0 && !f.quiet {
+		f.app.note("… %s before: %s", plural(int(before), "event"), f.app.command("logs %s", f.v.id))
 	}
 	f.target = page.Last
 	for i := range page.Events {

@@ -47,14 +47,20 @@ func (a *app) keepScripts(file string, agent *cairn.Agent, dirs []string) error 
 		if !ok || !filepath.IsLocal(name) || strings.ContainsRune(name, '\\') {
 			continue
 		}
-		if err := a.keepScript(name, dirs); err != nil {
+		found, err := a.keepScript(name, dirs)
+		if err != nil {
 			return fmt.Errorf("script %s: %w", name, err)
 		}
+		if a.unfound == nil {
+			a.unfound = map[string]bool{}
+		}
+		a.unfound[model] = !found
 	}
 	return nil
 }
 
-func (a *app) keepScript(name string, dirs []string) error {
+// keepScript copies the first script of a name that lies in one of the directories.
+func (a *app) keepScript(name string, dirs []string) (found bool, err error) {
 	for _, dir := range dirs {
 		for _, end := range scriptEnds {
 			data, err := readScript(filepath.Join(dir, name+end))
@@ -62,15 +68,21 @@ func (a *app) keepScript(name string, dirs []string) error {
 				continue
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
-			return a.writeScript(name, end, data)
+			return true, a.unwritable(a.writeScript(name, end, data))
 		}
 	}
-	return nil
+	return false, nil
 }
 
 func readScript(path string) ([]byte, error) {
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // a pipe might never be written to
+		return nil, usage(fmt.Errorf("%s is no regular file", path))
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -107,7 +119,11 @@ func (a *app) writeScript(name, end string, data []byte) (err error) {
 		if other == end {
 			continue
 		}
-		if err := os.Remove(filepath.Join(folder, name+other)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		stale := filepath.Join(folder, name+other)
+		if _, err := os.Lstat(stale); errors.Is(err, os.ErrNotExist) {
+			continue // a file system that cannot be written would refuse all the same
+		}
+		if err := os.Remove(stale); err != nil {
 			return err
 		}
 	}

@@ -55,9 +55,11 @@ func (a *app) psCommand() *cobra.Command {
 
 func (a *app) ps(ctx context.Context, q client.SessionQuery) error {
 	list := v1.SessionList{Sessions: []v1.Session{}}
+	still := false // nobody carries the sessions on
 	if !a.fresh() {
 		err := a.with(ctx, func(ctx context.Context, l *link) (err error) {
 			list, err = l.Sessions(ctx, q)
+			still = l.paused
 			return err
 		})
 		if err != nil {
@@ -80,7 +82,15 @@ func (a *app) ps(ctx context.Context, q client.SessionQuery) error {
 	if list.Next != "" {
 		a.note("there are more: -n, --agent and --status choose")
 	}
+	if still && slices.ContainsFunc(list.Sessions, func(s v1.Session) bool { return underWay(s.Status) }) {
+		a.note("no server is running: what is under way goes on with %s, or %s", a.command("serve"), a.command("attach SESSION"))
+	}
 	return nil
+}
+
+// underWay says that a session of this status needs a process that carries it on.
+func underWay(s cairn.Status) bool {
+	return s == cairn.StatusQueued || s == cairn.StatusRunning || s == cairn.StatusCancelling
 }
 
 // sessionTable lists sessions.
@@ -91,7 +101,10 @@ func sessionTable(sessions []v1.Session, now time.Time, s style) *table {
 		if n := openAsks(x.Waiting); n > 0 {
 			status += s.dim(" (" + plural(n, "ask") + ")")
 		}
-		t.add(word(x.ID), oneLine(x.Agent, 24), status, sandboxCell(x.Sandbox, s), took(now.Sub(x.Created).Truncate(time.Second)), count(int64(x.ModelCalls)),
+		if x.Status == cairn.StatusIdle && x.LastError != nil {
+			status += s.red(" (failed)") // its last run did; the session takes messages
+		}
+		t.add(word(x.ID), oneLine(x.Agent, 24), status, sandboxCell(x.Sandbox, s), age(now.Sub(x.Created)), count(int64(x.ModelCalls)),
 			count(int64(x.ToolCalls)), count(x.Usage.Total()), x.Cost.String(), oneLine(x.Title, 40))
 	}
 	return t
@@ -289,7 +302,7 @@ func printSession(w io.Writer, x v1.Session, used v1.SessionUsage, diff string, 
 		row("workspace", digest(x.Workspace)+s.dim("   "+diff+" shows what changed"))
 	}
 	row("waits for", oneLine(strings.Join(x.Waiting, ", "), 400))
-	row("created", fmt.Sprintf("%s, %s ago", x.Created.In(loc).Format("2006-01-02 15:04:05"), took(now.Sub(x.Created).Truncate(time.Second))))
+	row("created", fmt.Sprintf("%s, %s ago", x.Created.In(loc).Format("2006-01-02 15:04:05"), age(now.Sub(x.Created))))
 	row("updated", x.Updated.In(loc).Format("2006-01-02 15:04:05"))
 	row("work", fmt.Sprintf("%s, %s, %s, %s", plural(x.Runs, "run"), plural(x.ModelCalls, "model call"), plural(x.ToolCalls, "tool call"), plural(int(x.LastSeq), "event")))
 	row("tokens", tokens(x.Usage))

@@ -133,6 +133,14 @@ func took(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours())/24)
 }
 
+// age is how long ago something was, to the second.
+func age(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%ds", int(max(d, 0).Seconds()))
+	}
+	return took(d)
+}
+
 // tokens prints what a call used.
 func tokens(u cairn.Usage) string {
 	s := count(u.Prompt()) + " in"

@@ -121,3 +121,24 @@ func TestReadable(t *testing.T) {
 		}
 	}
 }
+
+// TestAge: in seconds, minutes, hours, and never below nothing when a clock was set back.
+func TestAge(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0s", 900 * time.Millisecond: "0s", 40*time.Second + 900*time.Millisecond: "40s", 61 * time.Second: "1m01s", 3 * time.Hour: "3h00m",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
+// TestAskedAgain: an ask that no rule put says why it is there.
+func TestAskedAgain(t *testing.T) {
+	t.Parallel()
+	got := askLine(cairn.Ask{ID: "ask_1", Kind: cairn.AskApproval, Tool: "pay", Args: []byte(`{"n":1}`), Reason: "The edited arguments were refused: no."}, 200)
+	if want := `ask_1 may this call be made? pay {"n":1} (The edited arguments were refused: no.)`; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -330,6 +330,9 @@ func askLine(a cairn.Ask, most int) string {
 	switch a.Kind {
 	case cairn.AskApproval:
 		text += "may this call be made? " + spaced(oneLine(a.Tool, 64), jsonLine(a.Args, most))
+		if a.Rule == "" && a.Reason != "" { // why it is asked again, for example
+			text += " (" + oneLine(a.Reason, most) + ")"
+		}
 	case cairn.AskClientTool:
 		text += "this call is the client's to make: " + spaced(oneLine(a.Tool, 64), jsonLine(a.Args, most))
 	case cairn.AskUnknown:

@@ -33,6 +33,7 @@ var (
 	typeMoney    = reflect.TypeFor[cairn.Money]()
 	typeDuration = reflect.TypeFor[cairn.Duration]()
 	typeRaw      = reflect.TypeFor[json.RawMessage]()
+	typeTools    = reflect.TypeFor[cairn.ToolSource]()
 	typeMCP      = reflect.TypeFor[cairn.MCPServer]()
 	typeOutput   = reflect.TypeFor[cairn.Output]()
 	typeBytes    = reflect.TypeFor[cairn.Bytes]()
@@ -99,6 +100,10 @@ func (d *decoder) decode(t *tree, path string, v reflect.Value) error {
 		}
 		if t.Kind != yamltree.Mapping {
 			return d.expected(t, "the folder of a skill, like ./skills/pdf")
+		}
+	case typeTools:
+		if t.Kind == yamltree.Text && slices.Contains(cairn.Builtins, t.Text) { // tools: [read, bash]
+			return d.expected(t, fmt.Sprintf("fields: write {builtin: [%s]}", t.Text))
 		}
 	case typeMCP:
 		if t.Kind == yamltree.Text { // mcp: https://…

@@ -9,7 +9,6 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"os/signal"
 	"time"
@@ -28,15 +27,9 @@ func main() {
 	o := stage.Options{Out: os.Stdout}
 	flag.StringVar(&o.Cairn, "cairn", "", "the cairn binary; default: this program is it")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	err := run(ctx, "examples/support-desk", o)
-	cancel()
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	stage.Play("demo", 5*time.Minute, func(ctx context.Context) error {
+		return run(ctx, "examples/support-desk", o)
+	})
 }
 
 // shop makes the process the tool server, and does not return, when it was started
