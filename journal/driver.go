@@ -23,7 +23,8 @@ var (
 	ErrNotFound = errors.New("journal: not found")
 	// ErrExists: a session with this id exists.
 	ErrExists = errors.New("journal: the session exists")
-	// ErrFull: no space. Reads go on; commits succeed again when there is space.
+	// ErrFull: no space. What is open can be read; commits and opening succeed again when
+	// there is space.
 	ErrFull = errors.New("journal: storage is full")
 	// ErrUnknown: it is not known whether the commit took place. Claim again,
 	// load, and step the outcomes that are at hand; never retry in place.

@@ -9,9 +9,12 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/cairn-run/cairn/journal"
 )
 
 // pageSize is that of a new database, in bytes. Measured with 200 sessions,
@@ -158,6 +161,19 @@ func code(err error) int {
 
 // isFull says that there is no space. SQLite says so for ENOSPC too.
 func isFull(err error) bool { return code(err) == sqlite3.SQLITE_FULL }
+
+// full says of an error of opening that there is no space, if that is it: unlike one
+// that is open, a store needs some to begin with, for the index of the WAL.
+func full(err error) error {
+	noIndex := false
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		noIndex = e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE
+	}
+	if noIndex || isFull(err) || errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w: %w", journal.ErrFull, err)
+	}
+	return err
+}
 
 // isRefusal says that SQLite refused one statement and undid it, with the
 // transaction still open.

@@ -188,6 +188,16 @@ func TestFullDevice(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	ballast := filepath.Join(dir, "ballast")
+	if err := fill(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Open(ctx, dir, sqlite.Options{}); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("opening without space gave %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
 	w.check(t, dir)
 	if w.ghosts > 0 {
 		t.Errorf("%d refused commits are there", w.ghosts)

@@ -99,7 +99,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	w := &writer{store: s, walSoft: int64(cmp.Or(o.WALPages, defaultWALPages))}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.closeReaders(), w.close(), s.unlock())
+			err = errors.Join(full(err), s.closeReaders(), w.close(), s.unlock())
 		}
 	}()
 	s.readers, err = sql.Open("sqlite", dsn(s.file))
