@@ -26,6 +26,7 @@ import (
 	"github.com/cairn-run/cairn/blob"
 	"github.com/cairn-run/cairn/blob/dir"
 	"github.com/cairn-run/cairn/client"
+	"github.com/cairn-run/cairn/internal/config"
 	"github.com/cairn-run/cairn/journal"
 	"github.com/cairn-run/cairn/journal/sqlite"
 	"github.com/cairn-run/cairn/kernel"
@@ -284,6 +285,17 @@ func (n *Node) Circuits() []model.CircuitState {
 
 // Owned is the number of sessions that are being worked on.
 func (n *Node) Owned() int { return n.kernel.Owned() }
+
+// ReadAgent reads an agent file (Markdown, YAML or JSON, docs/agent-file.md) with the
+// skills it names. What is wrong with it is said with file
+// and line.
+func ReadAgent(path string) (*cairn.Agent, error) {
+	f, err := config.ReadAgent(path)
+	if err != nil {
+		return nil, err
+	}
+	return f.Agent, nil
+}
 
 // Apply validates a definition and makes it the current version of its name.
 func (n *Node) Apply(ctx context.Context, t cairn.TenantID, a *cairn.Agent) (journal.AgentVersion, bool, error) {

@@ -67,6 +67,18 @@ func Example() {
 	// Output: Hello. What can I do?
 }
 
+// An agent file says the same to a program as to the command line; what it names,
+// the program may change before it applies it.
+func ExampleReadAgent() {
+	agent, err := node.ReadAgent("../examples/support-desk/support.md")
+	if err != nil {
+		panic(err)
+	}
+	agent.Model = "anthropic/claude-sonnet-4-5"
+	fmt.Println(agent.Name, "on", agent.Model)
+	// Output: support on anthropic/claude-sonnet-4-5
+}
+
 // start opens a node over dir and starts it; it is drained and closed at the end
 // of the test, or by calling stop.
 func start(t *testing.T, dir string, o node.Options) (n *node.Node, stop func()) {

@@ -18,7 +18,6 @@ import (
 	"github.com/cairn-run/cairn"
 	v1 "github.com/cairn-run/cairn/api/v1"
 	"github.com/cairn-run/cairn/client"
-	"github.com/cairn-run/cairn/internal/config"
 	"github.com/cairn-run/cairn/node"
 )
 
@@ -59,11 +58,10 @@ type options struct {
 const maxText = 4000
 
 func run(ctx context.Context, o options) (err error) {
-	file, err := config.ReadAgent(o.agent)
+	agent, err := node.ReadAgent(o.agent)
 	if err != nil {
 		return err
 	}
-	agent := file.Agent
 	if agent.Model = o.model; agent.Model == "" {
 		if agent.Model, err = find(ctx, o.getenv); err != nil {
 			return err
