@@ -50,7 +50,7 @@ func (a *API) guard(r *http.Request) (origin string, err error) {
 	}
 	if !a.hostAllowed(r.Host) {
 		return "", cairn.Errorf(cairn.CodeDenied,
-			"this server is not called %q: use its address or localhost, or add the name to its allowed hosts", r.Host)
+			"this server is not called %q: use its address or localhost, or let it have the name (cairn serve --host)", r.Host)
 	}
 	origin = r.Header.Get("Origin")
 	if origin == "" {
@@ -66,7 +66,7 @@ func (a *API) guard(r *http.Request) (origin string, err error) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
 		return "", cairn.Errorf(cairn.CodeDenied,
-			"a page of another origin may not call this server: add it to the allowed origins if it should")
+			"a page of another origin may not call this server: let it, if it should (cairn serve --origin)")
 	}
 	return "", nil
 }

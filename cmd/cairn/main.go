@@ -45,7 +45,7 @@ func newKey() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
 // open opens a node in this process.
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
 	n, err := node.Open(ctx, node.Options{
-		Dir: o.Dir, Listen: o.Listen, Socket: o.Socket, Logger: o.Logger,
+		Dir: o.Dir, Listen: o.Listen, Hosts: o.Hosts, Origins: o.Origins, Socket: o.Socket, Logger: o.Logger,
 		Scripts: o.Scripts, Token: o.Token, Version: o.Version, Paused: o.Paused, Providers: o.Providers, Wrap: o.Wrap, Sandbox: o.Sandbox,
 	})
 	if err != nil {

@@ -53,6 +53,8 @@ type Terminal struct {
 type NodeOptions struct {
 	Dir     string       // data directory; it is made when it does not exist
 	Listen  string       // TCP address; empty: none
+	Hosts   []string     // names it may be called by there, besides localhost and addresses
+	Origins []string     // web origins whose pages may call it
 	Socket  bool         // listen on the socket in the data directory
 	Logger  *slog.Logger // never nil
 	Scripts []string     // directories of script models

@@ -29,7 +29,7 @@ import (
 // open opens a real node, as main does.
 func open(ctx context.Context, o cli.NodeOptions) (cli.Node, error) {
 	n, err := node.Open(ctx, node.Options{
-		Dir: o.Dir, Listen: o.Listen, Socket: o.Socket, Logger: o.Logger,
+		Dir: o.Dir, Listen: o.Listen, Hosts: o.Hosts, Origins: o.Origins, Socket: o.Socket, Logger: o.Logger,
 		Scripts: o.Scripts, Providers: o.Providers, Token: o.Token, Version: o.Version, Paused: o.Paused, Wrap: o.Wrap, Sandbox: o.Sandbox,
 	})
 	if err != nil {
@@ -100,6 +100,20 @@ func TestScripts(t *testing.T) {
 			},
 			"serve": startServe,
 			"stop":  stopServe,
+			"status": func(ts *testscript.TestScript, _ bool, args []string) {
+				req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, ts.Getenv("LISTEN")+"/v1/ready", nil)
+				ts.Check(err)
+				req.Host = args[1]
+				if len(args) > 2 {
+					req.Header.Set("Origin", args[2])
+				}
+				resp, err := http.DefaultClient.Do(req)
+				ts.Check(err)
+				_ = resp.Body.Close()
+				if got := strconv.Itoa(resp.StatusCode); got != args[0] {
+					ts.Fatalf("%v: status %s", args, got)
+				}
+			},
 			"answers": func(ts *testscript.TestScript, _ bool, args []string) {
 				if diff := cmp.Diff(answers(ts, args[0]), answers(ts, args[1])); diff != "" {
 					ts.Fatalf("%s and %s hold other answers: %s", args[0], args[1], diff)

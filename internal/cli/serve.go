@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,9 +21,9 @@ const DefaultListen = "127.0.0.1:7717"
 
 // serveFlags are the flags of serve.
 type serveFlags struct {
-	listen, format, level string
-	drain                 time.Duration
-	scripts               []string
+	listen, format, level   string
+	drain                   time.Duration
+	scripts, hosts, origins []string
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -38,6 +40,8 @@ func (a *app) serveCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), f) },
 	}
 	c.Flags().StringVar(&f.listen, "listen", DefaultListen, "TCP address of the API; empty: only the socket")
+	c.Flags().StringArrayVar(&f.hosts, "host", nil, "name by which it may be called besides localhost and addresses (repeatable)")
+	c.Flags().StringArrayVar(&f.origins, "origin", nil, "web origin, such as https://app.example.com, whose pages may call it (repeatable)")
 	c.Flags().DurationVar(&f.drain, "drain", 30*time.Second, "how long work that is under way may take at the end")
 	c.Flags().StringArrayVar(&f.scripts, "scripts", nil, "directory of script models")
 	c.Flags().StringVar(&a.providers, "providers", "", providersHelp)
@@ -64,6 +68,16 @@ func (a *app) serve(ctx context.Context, f serveFlags) (err error) {
 	if f.format != "text" && f.format != "json" {
 		return usage(fmt.Errorf("--log-format: %q is neither text nor json", f.format))
 	}
+	for _, h := range f.hosts {
+		if u, err := url.Parse("//" + h); err != nil || h == "" || u.Host != h || u.Port() != "" || u.User != nil {
+			return usage(fmt.Errorf("--host: %q is not a name alone, such as cairn.example.com", h))
+		}
+	}
+	for _, o := range f.origins {
+		if u, err := url.Parse(o); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != strings.TrimSuffix(o, "/") || u.Scheme != "https" && u.Scheme != "http" {
+			return usage(fmt.Errorf("--origin: %q is not scheme and host, such as https://app.example.com", o))
+		}
+	}
 	if a.data == "" {
 		return usage(errors.New("no data directory: give --data DIR or set CAIRN_DATA"))
 	}
@@ -80,7 +94,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) (err error) {
 	a.warnSandbox()
 	node, err := patient(ctx, func() (Node, error) {
 		return a.Open(ctx, NodeOptions{
-			Dir: a.data, Listen: f.listen, Socket: true, Logger: a.logger(a.Stderr, level, f.format),
+			Dir: a.data, Listen: f.listen, Hosts: f.hosts, Origins: f.origins, Socket: true, Logger: a.logger(a.Stderr, level, f.format),
 			Scripts: a.scriptFolders(f.scripts...), Providers: a.providers, Token: a.Getenv("CAIRN_TOKEN"), Version: a.Version, Sandbox: a.sandbox,
 		})
 	})
