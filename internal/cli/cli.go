@@ -68,6 +68,7 @@ func Run(ctx context.Context, env Env) int {
 	env.Stdout = out
 	a := &app{Env: env}
 	root := a.root()
+	refuseUnknownHelp(root)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)

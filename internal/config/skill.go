@@ -258,6 +258,9 @@ func (s *source) take(data []byte) (string, error) {
 		if at := strings.IndexFunc(line, func(r rune) bool { return r == utf8.RuneError }); at >= 0 && !utf8.ValidString(line) {
 			return "", s.at(place{Line: i + 1, Column: utf8.RuneCountInString(line[:at]) + 1}, "not UTF-8 text")
 		}
+		if at := strings.IndexByte(line, 0); at >= 0 {
+			return "", s.at(place{Line: i + 1, Column: utf8.RuneCountInString(line[:at]) + 1}, "a NUL byte: this is no text")
+		}
 	}
 	return text, nil
 }

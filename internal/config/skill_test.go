@@ -76,6 +76,7 @@ func TestSkillAttacks(t *testing.T) {
 		"name with an escape":     {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "a\x1b[2J"), "") }, "control character"},
 		"name with a backslash":   {func(t *testing.T, dir string) { write(t, filepath.Join(dir, `..\..\x`), "") }, "backslash"},
 		"name turned round":       {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "a\u202eb"), "") }, "control character"},
+		"SKILL.md with NUL":       {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "SKILL.md"), skillText+"a\x00b\n") }, "SKILL.md:5:2: a NUL byte"},
 		"SKILL.md not UTF-8":      {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "SKILL.md"), "---\nname: \xff\n---\n") }, "SKILL.md:2:7: not UTF-8"},
 		"SKILL.md with an anchor": {func(t *testing.T, dir string) { write(t, filepath.Join(dir, "SKILL.md"), bomb) }, "anchors and aliases cannot be used in a skill"},
 		"SKILL.md nested too deep": {func(t *testing.T, dir string) {
