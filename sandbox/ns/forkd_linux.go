@@ -36,8 +36,9 @@ type spawned struct {
 // errHelper is the death of the helper.
 var errHelper = errors.New("the helper of the sandbox has ended")
 
-// startForkd starts the helper. Its parent is a thread that does nothing else:
-// the signal at the parent's death is sent when the thread ends, not the process.
+// startForkd starts the helper. Its parent is a thread that does nothing else as long
+// as it lives: the signal at the parent's death is sent when the thread ends, not the
+// process. The thread itself lives on, or it would end what others had it start.
 func startForkd(home []int) (*forkd, error) {
 	conn, theirs, err := wire.Pair()
 	if err != nil {
@@ -46,7 +47,8 @@ func startForkd(home []int) (*forkd, error) {
 	f := &forkd{conn: conn, dead: make(chan struct{}), waiting: map[uint64]chan spawned{}, ends: map[uint64]chan uint32{}}
 	up := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and the thread ends with the goroutine
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		file := os.NewFile(uintptr(theirs), "helper")
 		c := &exec.Cmd{ // it lives as long as the driver, whatever the context of its first use
 			Path: "/proc/self/exe", Args: []string{wire.ForkdName}, Dir: "/",

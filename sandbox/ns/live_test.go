@@ -4,6 +4,7 @@ package ns
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -443,6 +445,31 @@ func TestLiveNothingInherited(t *testing.T) {
 	}
 }
 
+// TestRestOfTheOutput: what a command had written when it ended is read, also when
+// nobody could read for as long as others would be waited for.
+func TestRestOfTheOutput(t *testing.T) {
+	t.Parallel()
+	p := process{instance: &instance{driver: &driver{}}}
+	theirs, mine, err := p.pipe(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte("0123456789abcdef"), 50<<10/16) // less than a pipe holds
+	if n, err := unix.Write(theirs, want); n != len(want) || err != nil {
+		t.Fatal(n, err)
+	}
+	// The pipe stays open, as that of a command whose children went on.
+	defer func() { _ = unix.Close(theirs) }()
+	if err := mine.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	p.copy(&got, mine)
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%d bytes of %d", got.Len(), len(want))
+	}
+}
+
 func TestLiveCloseEndsAll(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	files := openFiles(t)
@@ -507,6 +534,8 @@ func TestAsUser(t *testing.T) {
 	c.Dir = tmp
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + tmp, "TMPDIR=" + tmp}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // it dies with the thread that starts it, not with the process
+	defer runtime.UnlockOSThread()
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("as user %d: %v\n%s", user, err, out)
 	}

@@ -25,8 +25,13 @@ import (
 )
 
 // drain is how long output is read after a command ended, if others still have
-// its pipe (the contract of [sandbox.Cmd]).
+// its pipe (the contract of [sandbox.Cmd]). What is in the pipe then is still taken.
 const drain = time.Second
+
+// maxRest bounds what is taken of a pipe at the end: as much as the kernel keeps in one
+// (/proc/sys/fs/pipe-max-size, 1 MiB unless root has raised it). Whoever still has the
+// other end may go on writing.
+const maxRest = 1 << 20
 
 // environment is what every command has.
 var environment = []string{
@@ -45,6 +50,8 @@ type process struct {
 	done     chan struct{} // closed when it has ended
 	over     chan struct{} // closed when, besides, no more output is taken
 	cut      atomic.Bool   // nothing is written any more
+	taken    atomic.Int64  // bytes of output that the writers took
+	writing  atomic.Int32  // writers that are taking some
 	exit     sandbox.Exit
 	err      error
 }
@@ -216,18 +223,57 @@ func (p *process) copy(w io.Writer, r *os.File) {
 	b := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(b)
-		if n > 0 {
-			if p.cut.Load() {
-				return
-			}
-			if _, err := w.Write(b[:n]); err != nil {
-				return
-			}
+		if !p.write(w, b[:n]) {
+			return
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
 		}
 		if err != nil {
 			return
 		}
 	}
+	for rest := 0; rest < maxRest; {
+		n := available(r, b)
+		if n <= 0 || !p.write(w, b[:n]) {
+			return
+		}
+		rest += n
+	}
+}
+
+// write hands on what was read, and says whether more is wanted.
+func (p *process) write(w io.Writer, b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	if p.cut.Load() {
+		return false
+	}
+	p.writing.Add(1)
+	defer p.writing.Add(-1)
+	n, err := w.Write(b)
+	p.taken.Add(int64(n))
+	return err == nil
+}
+
+// available reads what is in a pipe, without a wait.
+func available(r *os.File, b []byte) (n int) {
+	raw, err := r.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	err = raw.Control(func(fd uintptr) {
+		for {
+			if n, err = unix.Read(int(fd), b); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // same says that two writers are one.
@@ -296,14 +342,25 @@ func (p *process) finish() {
 		_ = f.SetWriteDeadline(time.Now())
 	}
 	close(p.done)
-	go func() {
+	go p.finished()
+}
+
+// finished ends the process for those who wait, when its output was taken. A machine
+// that is slow loses none of it; a writer that takes nothing is not waited for.
+func (p *process) finished() {
+	defer close(p.over)
+	for {
+		taken := p.taken.Load()
 		select {
 		case <-p.drained:
-		case <-time.After(drain + drain/4): // a writer takes nothing
-			p.cut.Store(true)
+			return
+		case <-time.After(drain + drain/4):
 		}
-		close(p.over)
-	}()
+		if p.writing.Load() > 0 && p.taken.Load() == taken {
+			p.cut.Store(true)
+			return
+		}
+	}
 }
 
 // PID implements sandbox.Process.

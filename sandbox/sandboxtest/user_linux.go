@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,8 @@ func AsUser(t *testing.T, run string) {
 	c.Dir = "/"
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + temp, "TMPDIR=" + temp, userEnv + "=1", attackerEnv + "=" + attacker}
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: userID, Gid: userID, Groups: []uint32{}}, Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread() // it dies with the thread that starts it, not with the process
+	defer runtime.UnlockOSThread()
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Errorf("as user %d: %v\n%s", userID, err, out)
