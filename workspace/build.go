@@ -20,6 +20,9 @@ type builder struct {
 	// allows. Content is never written in place, so layers may share it.
 	link  bool
 	flush bool // begin to write files to the disk
+	// fresh says that the content was hashed a moment ago where it is copied from: a
+	// difference means that somebody writes to it.
+	fresh bool
 	buf   []byte
 	files int
 	bytes int64
@@ -139,6 +142,9 @@ func (b *builder) file(dir int, name, path string, n *node) error {
 		if k < len(b.buf) {
 			break
 		}
+	}
+	if hash(h.Sum(nil)) != n.hash && b.fresh {
+		return errChanged(path)
 	}
 	if hash(h.Sum(nil)) != n.hash {
 		return damaged("the content of %s is not what was recorded", quoted(path))

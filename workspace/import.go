@@ -328,7 +328,7 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, r io.Reader) error 
 	case tar.TypeSymlink:
 		n, err = u.symlink(name, h)
 	case tar.TypeLink:
-		n, err = u.link(name, h)
+		n, err = u.link(path, name, h)
 	default:
 		n, err = u.file(ctx, name, h, r)
 	}
@@ -414,12 +414,15 @@ func (u *unpacker) symlink(name string, h *tar.Header) (*node, error) {
 }
 
 // link gives a file of the archive a second name.
-func (u *unpacker) link(name string, h *tar.Header) (*node, error) {
+func (u *unpacker) link(path, name string, h *tar.Header) (*node, error) {
 	from, err := place(h.Linkname)
 	if err != nil {
 		return nil, err
 	}
 	old := u.lookup(from)
+	if path == from { // the entry that it takes the place of is gone
+		old = nil
+	}
 	if old == nil || old.kind != kindFile {
 		return nil, cairn.Errorf(cairn.CodeInvalid, "the entry %s of the archive is a hard link to %s, which is no file before it", quoted(h.Name), quoted(h.Linkname))
 	}

@@ -87,6 +87,7 @@ func TestImportRefuses(t *testing.T) {
 		"hard link up":      {{name: "h", kind: tar.TypeLink, link: "../../x"}},
 		"hard link nowhere": {{name: "h", kind: tar.TypeLink, link: "nowhere"}},
 		"hard link to link": {{name: "l", kind: tar.TypeSymlink, link: "/etc/passwd"}, {name: "h", kind: tar.TypeLink, link: "l"}},
+		"hard link to self": {{name: "a", body: "x"}, {name: "./a", kind: tar.TypeLink, link: "a"}},
 		"too large":         {{name: "a", body: strings.Repeat("x", 1<<20+1)}},
 		"too large by link": {{name: "a", body: strings.Repeat("x", 600_000)}, {name: "b", kind: tar.TypeLink, link: "a"}},
 		"too many":          many,

@@ -124,7 +124,12 @@ func (p *patcher) file(name string, a, b side) error {
 	if a.mode == b.mode && !differ {
 		return nil // directories, and modes that git does not know
 	}
-	fmt.Fprintf(p.w, "diff --git %s %s\n", gitName("a/"+name), gitName("b/"+name))
+	// In this line git looks for the end of a name at each space, and gives up at " /".
+	form := gitName
+	if strings.Contains(name, " /") {
+		form = gitQuoted
+	}
+	fmt.Fprintf(p.w, "diff --git %s %s\n", form("a/"+name), form("b/"+name))
 	switch {
 	case a.mode == "":
 		fmt.Fprintf(p.w, "new file mode %s\n", b.mode)
@@ -246,6 +251,11 @@ func gitName(name string) string {
 	if plain {
 		return name
 	}
+	return gitQuoted(name)
+}
+
+// gitQuoted is a name in quotes.
+func gitQuoted(name string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for i := range len(name) {

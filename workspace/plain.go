@@ -24,7 +24,7 @@ func (t *Tree) plain(ctx context.Context, at cairn.Snapshot) (string, error) {
 		return "", err
 	}
 	defer release()
-	seen := &statCache{}
+	seen := t.s.looked()
 	if e.out != nil && e.out.plain {
 		seen = e.out.seen
 	}
@@ -41,7 +41,7 @@ func (t *Tree) plain(ctx context.Context, at cairn.Snapshot) (string, error) {
 		return "", err
 	}
 	// Special files and attributes are not part of the state, so they go.
-	have, err := (&scanner{clean: true, shared: true, seen: seen, racy: t.s.racy}).scan(ctx, fd)
+	have, err := (&scanner{clean: true, shared: true, below: want, sizes: true, seen: seen, racy: t.s.racy, max: t.s.o.MaxFiles + want.count()}).scan(ctx, fd)
 	if cairn.CodeOf(err) == cairn.CodeInvalid {
 		// What cannot be recorded cannot be compared either: begin anew.
 		closeFD(fd)
@@ -110,7 +110,7 @@ func (t *Tree) snapshotPlain(ctx context.Context, parent cairn.Snapshot) (cairn.
 		return cairn.Snapshotted{}, err
 	}
 	defer closeFD(fd)
-	have, err := (&scanner{shared: true, seen: e.out.seen, racy: t.s.racy, max: t.s.o.MaxFiles}).scan(ctx, fd)
+	have, err := (&scanner{shared: true, below: was, seen: e.out.seen, racy: t.s.racy, max: t.s.o.MaxFiles + was.count(), maxBytes: t.max}).scan(ctx, fd)
 	if err != nil {
 		return cairn.Snapshotted{}, err
 	}

@@ -22,8 +22,12 @@ import (
 // sockets and devices are no part of a tree; with Clean they are removed, else passed
 // over.
 type scanner struct {
-	// below is the state that an upper directory is mounted on; nil: it is not known.
+	// below is the state that an upper directory is mounted on, or that a plain one is
+	// compared with; nil: it is not known.
 	below *node
+	// sizes says that a file of another size than below has is another file: nobody asks
+	// what is in it, and it is not read.
+	sizes bool
 	// overlay says that whiteouts and opaque directories mean something. Otherwise the
 	// directory is what it shows.
 	overlay bool
@@ -40,7 +44,8 @@ type scanner struct {
 	// racy is how much older than the scan the times of a file must be to be trusted.
 	racy int64
 	// max bounds the entries, and maxBytes their content by the sizes of files, whichever
-	// is larger of a file's size and what it takes on the disk; 0: no bound.
+	// is larger of a file's size and what it takes on the disk; 0: no bound. In a plain
+	// directory files that have the size they have in below do not count.
 	max      int
 	maxBytes int64
 
@@ -224,12 +229,18 @@ func (s *scanner) entry(ctx context.Context, dir int, name, path string, depth i
 		n.mode = mode
 		return n, nil
 	case st.kind == kindFile:
+		n := &node{kind: kindFile, mode: mode}
 		// Before it is read: files with holes, room that was only reserved, and one file
 		// under many names cost nothing to make, but hours to read and a disk to copy.
-		if s.used += max(st.size, st.blocks); s.maxBytes > 0 && s.used > s.maxBytes {
-			return nil, oversize(s.used, s.maxBytes)
+		if as := !s.overlay && hidden != nil && hidden.kind == kindFile && hidden.size == st.size; !as {
+			if s.sizes {
+				n.size = st.size
+				return n, nil
+			}
+			if s.used += max(st.size, st.blocks); s.maxBytes > 0 && s.used > s.maxBytes {
+				return nil, oversize(s.used, s.maxBytes)
+			}
 		}
-		n := &node{kind: kindFile, mode: mode}
 		fd, err := openReadable(dir, name, st)
 		if err != nil {
 			return nil, err

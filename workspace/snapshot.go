@@ -20,7 +20,8 @@ import (
 // set-uid and set-gid bits, extended attributes, access lists and capabilities; hard
 // links become files of their own with the next write.
 //
-// Errors: CodeConflict with [ErrNotCheckedOut]; CodeFull; CodeInvalid when a path
+// Errors: CodeConflict with [ErrNotCheckedOut], or Retryable when a file changed
+// meanwhile; CodeFull; CodeInvalid when a path
 // cannot be kept, or with an [*Oversize] when there is more than Within allows. After an error the recorded state is intact, and Checkout brings it
 // back.
 func (t *Tree) Snapshot(ctx context.Context, parent cairn.Snapshot) (cairn.Snapshotted, error) {
@@ -144,7 +145,7 @@ func (l *newLayer) copy(ctx context.Context, open func(string, *node) (int, erro
 		return err
 	}
 	defer closeFD(fd)
-	b := &builder{uid: l.t.s.o.UID, gid: l.t.s.o.GID, open: open, link: link, flush: true}
+	b := &builder{uid: l.t.s.o.UID, gid: l.t.s.o.GID, open: open, link: link, flush: true, fresh: true}
 	return b.build(ctx, fd, "", l.over)
 }
 

@@ -200,10 +200,28 @@ func TestDeep(t *testing.T) {
 }
 
 // TestLiveSeesMappings: a frozen process has a file mapped. What it writes into a page
-// that was dirty already is in the next snapshot, though it may change no time.
+// that was dirty already is in the next snapshot, though it may change no time; on tmpfs
+// no write through a mapping ever does.
 func TestLiveSeesMappings(t *testing.T) {
 	t.Parallel()
-	s, tr := newTree(t, Options{})
+	dirs := map[string]string{"disk": t.TempDir()}
+	if memory, err := os.MkdirTemp("/dev/shm", "mappings"); err == nil {
+		t.Cleanup(func() { _ = os.RemoveAll(memory) })
+		dirs["memory"] = memory
+	} else {
+		t.Log("there is no file system in memory here:", err)
+	}
+	for name, dir := range dirs {
+		t.Run(name, func(t *testing.T) { seesMappings(t, dir) })
+	}
+}
+
+func seesMappings(t *testing.T, dir string) {
+	s := open(t, dir, Options{})
+	tr, err := s.Tree(cairn.SessionKey{Tenant: "default", ID: "ses_1"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.racy = 0 // or the first snapshot would not trust the file's times, and hash it again
 	m := checkedOut(t, tr, cairn.Snapshot{})
 	put(t, m, "mapped", strings.Repeat("0", 4096))

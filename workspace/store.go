@@ -87,6 +87,9 @@ type Store struct {
 	mu       sync.Mutex
 	sessions map[cairn.SessionKey]*session
 
+	// timed says that every write to a file of the store shows in its times, one through a
+	// mapping too.
+	timed bool
 	modes sync.Mutex // one reader at a time changes modes of what it may not read
 
 	syncMode syncMode // tests choose
@@ -148,11 +151,22 @@ func openStore(dir string, o Options) (*Store, error) {
 	if s.fd, err = openDir(cwd, dir); err != nil {
 		return nil, err
 	}
-	if err := s.prepare(); err != nil {
+	if s.timed, err = timesTell(s.fd); err == nil {
+		err = s.prepare()
+	}
+	if err != nil {
 		closeFD(s.fd)
 		return nil, err
 	}
 	return s, nil
+}
+
+// looked makes the memory of scans of one checkout; nil: files have to be read each time.
+func (s *Store) looked() *statCache {
+	if !s.timed {
+		return nil
+	}
+	return &statCache{}
 }
 
 // prepare makes the directories of a store, and empties the one for temporary trees.

@@ -393,6 +393,21 @@ func cleanPages(fd int) error {
 	return sysErr("sync", "file", unix.SyncFileRange(fd, 0, 0, all))
 }
 
+// timesTell says whether the file system that fd is on changes a file's times when a page
+// of it is written through a mapping. Those that are known to do so (page_mkwrite in
+// their sources) are named; tmpfs does not.
+func timesTell(fd int) (bool, error) {
+	var st unix.Statfs_t
+	if err := again(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
+		return false, sysErr("statfs", "directory", err)
+	}
+	switch int64(st.Type) { //nolint:unconvert // on some machines it is an int32
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC:
+		return true, nil
+	}
+	return false, nil
+}
+
 func fsync(fd int) error {
 	return sysErr("fsync", "entry", again(func() error { return unix.Fsync(fd) }))
 }

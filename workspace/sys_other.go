@@ -86,6 +86,8 @@ func syncFS(int) error { return errUnsupported }
 
 func dirty() (int64, error) { return 0, errUnsupported }
 
+func timesTell(int) (bool, error) { return false, errUnsupported }
+
 func isFull(error) bool { return false }
 
 func isLoop(error) bool { return false }

@@ -19,7 +19,8 @@ type Tree struct {
 }
 
 // Within returns the same files for a user whose snapshots may hold at most so many
-// bytes in the upper directory; 0: no bound. Every name of a file counts, by its size or by
+// bytes in the upper directory, or in files of a plain one that are new or have another
+// size; 0: no bound. Every name of a file counts, by its size or by
 // what it takes on the disk, whichever is larger: a layer keeps no hard links, and
 // a copy no holes.
 func (t *Tree) Within(bytes int64) *Tree {
@@ -98,7 +99,7 @@ func (t *Tree) checkout(ctx context.Context, at cairn.Snapshot) (Mount, error) {
 	if err := t.s.makeTop(m.Work, 0o700); err != nil {
 		return Mount{}, err
 	}
-	e.out = &checkout{start: at, seen: &statCache{}}
+	e.out = &checkout{start: at, seen: t.s.looked()}
 	return m, nil
 }
 

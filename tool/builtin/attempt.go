@@ -23,6 +23,8 @@ type attempt struct {
 	dir  string // the working directory when it began; empty: the default
 	now  string // and when it ended
 	told []string
+	// named says that the result names what background commands left running.
+	named bool
 }
 
 // look makes a call that only reads. Several of one session are made at once: each in
@@ -254,13 +256,17 @@ func (a *attempt) record(ctx context.Context) error {
 		}
 	default:
 		ended := b.news() // after the result was made
+		var killed []string
 		if a.s.live == b {
-			_, err = a.d.endLive(ctx, a.s)
+			killed, err = a.d.endLive(ctx, a.s)
 		} else {
-			_, err = b.destroy(ctx)
+			killed, err = b.destroy(ctx)
 		}
 		if err != nil {
 			return err
+		}
+		if len(killed) > 0 && !a.named {
+			ended = append(ended, orphaned(killed))
 		}
 		defer a.d.note(a.s.key, ended...)
 		if b.plain != "" {
@@ -312,7 +318,7 @@ func (d *Driver) change(ctx context.Context, c tool.Call) (*cairn.ToolResult, er
 			return nil, false, err
 		}
 		r := answer(resp)
-		if notes := slices.Concat(a.told, a.b.news()); len(notes) > 0 {
+		if notes := slices.Concat(a.told, a.b.news(), a.orphans(ctx)); len(notes) > 0 {
 			r.Content = append(r.Content, cairn.Text("\n["+strings.Join(notes, "]\n[")+"]"))
 		}
 		return r, true, nil

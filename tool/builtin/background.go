@@ -119,6 +119,25 @@ func (b *box) news(told ...*job) []string {
 	return lines
 }
 
+// orphans names what background commands left running when the last of them ended: it is
+// ended with the call, and the model is told while it can still make something of it.
+func (a *attempt) orphans(ctx context.Context) []string {
+	if !a.b.started || len(a.b.alive()) > 0 {
+		return nil
+	}
+	list, err := a.b.Processes(ctx)
+	if err != nil || len(list) == 0 { // an instance that cannot be asked is found out otherwise
+		return nil
+	}
+	a.named = true
+	return []string{orphaned(names(list))}
+}
+
+// orphaned tells of them.
+func orphaned(list []string) string {
+	return "killed, because the background command that had started them is over (without & at its end it goes on as long as they do): " + shortList(list)
+}
+
 // startBackground starts a command that lives on when the call has ended.
 func (a *attempt) startBackground(ctx context.Context, text string) (*cairn.ToolResult, bool, error) {
 	if len(a.b.alive()) >= maxJobs {
@@ -149,6 +168,7 @@ func (a *attempt) startBackground(ctx context.Context, text string) (*cairn.Tool
 		return nil, false, err
 	}
 	j := &job{id: file.Number, command: text, path: file.Path, proc: p, done: make(chan struct{})}
+	a.b.started = true
 	a.d.watch(a.b, j)
 	f := facts{Dir: orDefault(a.now), Background: &background{j.id, file.Path}}
 	for _, j := range a.b.alive() {
@@ -189,7 +209,7 @@ func (a *attempt) stop(ctx context.Context, id int) (*cairn.ToolResult, bool, er
 	if len(killed) > 0 {
 		lines = append(lines, "killed: "+shortList(f.Killed))
 	}
-	lines = slices.Concat(lines, a.told, a.b.news())
+	lines = slices.Concat(lines, a.told, a.b.news(), a.orphans(ctx))
 	for _, j := range a.b.alive() {
 		f.Running = append(f.Running, j.String())
 	}

@@ -70,11 +70,13 @@ func TestBackgroundEnds(t *testing.T) {
 	t.Parallel()
 	s := newWorld(t, worldOptions{}).talk(t, agent())
 	s.start("until [ -e go ]; do sleep 0.01; done; echo late > late; rm keep; exit 7")
-	s.bash("touch go keep")
-	var text string
+	text := s.text("bash", object{"command": "touch keep go"}) // it may end within this call
 	waitFor(t, func() bool {
+		if !strings.Contains(text, "running in the background") {
+			return true
+		}
 		text = s.text("bash", object{"command": "ls"})
-		return !strings.Contains(text, "running in the background")
+		return false
 	})
 	if !strings.Contains(text, "ended with exit code 7: 1: until [ -e go ]") {
 		t.Error(text)
@@ -217,5 +219,44 @@ func TestManyBackground(t *testing.T) {
 	}
 	if r := s.call("bash", object{"command": "sleep 1000", "background": true}); !r.IsError || !strings.Contains(cairn.TextOf(r.Content), "32 background commands are running") {
 		t.Error(cairn.TextOf(r.Content))
+	}
+}
+
+// TestOrphans: what a background command leaves running when it ends is killed with the
+// next call at the latest, and that is said once.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, w *world) {
+		for _, next := range []struct {
+			tool string
+			args object
+		}{
+			{"bash", object{"command": "true"}},
+			{"write", object{"path": "f", "content": "x"}},
+			{"bash", object{"stop": 7}},
+		} {
+			s := w.talk(t, agent())
+			s.start("sleep 89 & echo started")
+			texts := ""
+			waitFor(t, func() bool {
+				texts += s.text(next.tool, next.args)
+				return w.driver.Live() == 0
+			})
+			texts += s.text("bash", object{"command": "true"})
+			texts += s.text("bash", object{"command": "true"})
+			_, killed, _ := strings.Cut(texts, "is over (without & at its end it goes on as long as they do): ")
+			killed, _, _ = strings.Cut(killed, "\n")
+			if !strings.Contains(texts, "ended with exit code 0: 1: sleep 89 & echo started") || !strings.Contains(killed, "sleep") || strings.Count(texts, "is over (without &") != 1 {
+				t.Errorf("%s: %s", next.tool, texts)
+			}
+		}
+	})
+	a := agent()
+	a.Environment.Idle = cairn.Duration(1)
+	s := newWorld(t, worldOptions{}).talk(t, a)
+	s.start("sleep 90 &")
+	waitFor(t, func() bool { return s.driver.Live() == 0 })
+	if got := s.text("bash", object{"command": "true"}); !strings.Contains(got, "is over (without &") && !strings.Contains(got, "background command 1 was ended") {
+		t.Error(got)
 	}
 }

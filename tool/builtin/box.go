@@ -38,6 +38,9 @@ type box struct {
 	env    []string
 	view   string // a directory to be removed with the instance
 	free   func() // gives its slot back
+	// started says that a background command was started in it; whoever has the writer's
+	// turn changes it.
+	started bool
 
 	mu       sync.Mutex
 	jobs     []*job

@@ -49,9 +49,10 @@ func (d *Driver) bash(ctx context.Context, c tool.Call) (*cairn.ToolResult, erro
 		case args.Background:
 			return a.startBackground(ctx, args.Command)
 		}
-		run := command{shell: "bash", script: bashArgument, text: args.Command}
+		report := []string{reportTo(a.b.spec.Limits.Files)}
+		run := command{shell: "bash", script: bashArgument, text: args.Command, args: report}
 		if len(args.Command) > maxArgument {
-			run = command{shell: "bash", script: bashInput, text: cutText(args.Command, 200), input: args.Command}
+			run = command{shell: "bash", script: bashInput, text: cutText(args.Command, 200), args: report, input: args.Command}
 		}
 		return a.run(ctx, run, commandTime(ctx, args.Timeout))
 	})

@@ -63,7 +63,7 @@ type httpFacts struct {
 	Status  int               `json:"status"`
 	URL     string            `json:"url"` // of the answer, after redirects
 	Headers map[string]string `json:"headers,omitempty"`
-	Bytes   int64             `json:"bytes"`
+	Bytes   int64             `json:"bytes"` // of the content that were read
 }
 
 // shownHeaders are the headers of an answer that say something to an agent.
@@ -276,7 +276,7 @@ func (w *web) outcome(ctx context.Context, c tool.Call, a httpArgs, resp *http.R
 	if err != nil {
 		return broken(ctx, err, host, true)
 	}
-	f := httpFacts{Status: resp.StatusCode, URL: shownURL(resp.Request.URL), Bytes: int64(len(raw)), Headers: map[string]string{}}
+	f := httpFacts{Status: resp.StatusCode, URL: shownURL(resp.Request.URL), Bytes: int64(min(len(raw), maxBody)), Headers: map[string]string{}}
 	lines := []string{"HTTP " + status}
 	if resp.Request.URL.String() != a.URL && f.URL != a.URL {
 		lines = append(lines, "from "+f.URL)
@@ -329,16 +329,34 @@ func readable(raw []byte, contentType string, reduce bool) (text string, notes [
 		if !utf8.Valid(raw) {
 			wide := make([]rune, len(raw))
 			for i, c := range raw {
-				wide[i] = rune(c)
+				wide[i] = windows1252(c)
 			}
 			raw = []byte(string(wide))
 		}
 	}
+	if !utf8.Valid(raw) {
+		note := "not valid UTF-8: the bytes shown as \uFFFD are others"
+		if set := params["charset"]; set != "" && !strings.EqualFold(set, "utf-8") {
+			note += fmt.Sprintf("; the answer says that it is %.40q, which is not read here", set)
+		}
+		notes = append(notes, note)
+	}
 	text = strings.ToValidUTF8(string(raw), "\uFFFD")
 	if reduce && (media == "text/html" || media == "application/xhtml+xml") {
-		return htmlText(text), []string{"reduced to its text"}
+		return htmlText(text), append(notes, "reduced to its text")
 	}
-	return text, nil
+	return text, notes
+}
+
+// windows1252 is the character of a byte. What calls itself ISO 8859-1 is read as the
+// same (WHATWG Encoding, 4.2), where the bytes 0x80 to 0x9f are no control characters.
+func windows1252(c byte) rune {
+	const high = "\u20ac\u0081\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u008d\u017d\u008f" +
+		"\u0090\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u009d\u017e\u0178"
+	if c >= 0x80 && c < 0xa0 {
+		return []rune(high)[c-0x80]
+	}
+	return rune(c)
 }
 
 func isText(media string) bool {

@@ -3,6 +3,7 @@ package builtin
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -30,7 +31,8 @@ type output struct {
 	file    *os.File
 	kept    int64 // bytes in the file
 	lost    int64 // bytes that are not in it
-	lines   int
+	lines   int   // that have ended
+	begun   bool  // one has begun and not ended
 	err     error // why there is no file
 }
 
@@ -46,6 +48,9 @@ func newOutput(dir string, maximum int64, say func(string)) *output {
 func (o *output) take(text string) {
 	_, _ = o.capture.Write([]byte(text)) // never fails
 	o.lines += strings.Count(text, "\n")
+	if text != "" {
+		o.begun = !strings.HasSuffix(text, "\n")
+	}
 	if o.file == nil && o.err == nil {
 		o.whole.WriteString(text)
 		if int64(o.whole.Len()) <= o.shown {
@@ -68,6 +73,19 @@ func (o *output) take(text string) {
 	if err != nil {
 		o.err = err
 	}
+}
+
+// size says how much was written, as text.
+func (o *output) size() string {
+	n := o.lines
+	if o.begun {
+		n++
+	}
+	noun := "lines"
+	if n == 1 {
+		noun = "line"
+	}
+	return fmt.Sprintf("%d bytes in %d %s", o.capture.Total(), n, noun)
 }
 
 // long says whether the model sees only a part.

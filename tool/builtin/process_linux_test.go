@@ -73,6 +73,7 @@ func TestVictim(t *testing.T) {
 // next one makes the call again and comes to the state it would have had.
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()
+	lockThread(t)
 	dir := t.TempDir()
 	w := over(t, dir)
 	s := w.talk(t, agent())

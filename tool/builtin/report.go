@@ -58,21 +58,25 @@ func (a *attempt) result(ctx context.Context, f facts, out *output, dirs *trail,
 	text := out.text()
 	if out.long() {
 		if where, err := a.spill(ctx, out); err != nil {
-			lines = append(lines, fmt.Sprintf("the output has %d bytes in %d lines; its beginning and end are below, and the whole could not be kept: %v", f.Bytes, out.lines, err))
+			lines = append(lines, fmt.Sprintf("the output has %s; its beginning and end are below, and the whole could not be kept: %v", out.size(), err))
 		} else {
 			f.OutputFile = where
 			note := ""
 			if out.lost > 0 {
 				note = fmt.Sprintf(" (its first %s)", cairn.Bytes(maxSpool))
 			}
-			lines = append(lines, fmt.Sprintf("the output has %d bytes in %d lines; its beginning and end are below, all of it%s is in %s", f.Bytes, out.lines, note, a.b.outside(where)))
+			lines = append(lines, fmt.Sprintf("the output has %s; its beginning and end are below, all of it%s is in %s", out.size(), note, a.b.outside(where)))
 		}
+	}
+	if out.foreign > 0 {
+		lines = append(lines, fmt.Sprintf("of the %d bytes that were written %d are no text (not UTF-8, or NUL): they are shown as U+FFFD or left out; write such output to a file", out.raw, out.foreign))
 	}
 	lines = append(lines, a.told...)
 	for _, j := range a.b.alive() {
 		f.Running = append(f.Running, j.String())
 	}
 	lines = append(lines, a.b.news()...)
+	lines = append(lines, a.orphans(ctx)...)
 	if text == "" {
 		lines = append(lines, "no output")
 	}

@@ -30,6 +30,8 @@ type screen struct {
 	open    int    // bytes of it that went to the sink: they cannot be taken back
 	shown   int    // bytes of it that were said
 	back    bool   // a carriage return: the next character begins the line anew
+	raw     int64  // bytes that were written
+	foreign int64  // of them those that are no text: not UTF-8, or NUL
 
 	saying strings.Builder
 	said   int
@@ -59,6 +61,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	if s.closed {
 		return n, nil
 	}
+	s.raw += int64(n)
 	for i := 0; i < len(p); {
 		if n := plainRun(p[i:]); n > 0 && s.state == ground && len(s.part) == 0 {
 			n = min(n, maxHeldLine)
@@ -108,6 +111,8 @@ func (s *screen) byte(c byte) {
 		}
 	case c == '\t' || c >= ' ' && c != 0x7f:
 		s.put(c)
+	case c == 0:
+		s.foreign++
 	}
 }
 
@@ -155,6 +160,7 @@ func (s *screen) inEscape(c byte) bool {
 // wide collects the bytes of a character.
 func (s *screen) wide(c byte) {
 	if len(s.part) > 0 && utf8.RuneStart(c) { // the one before was never finished
+		s.foreign += int64(len(s.part))
 		s.part = s.part[:0]
 		s.put([]byte("\uFFFD")...)
 		s.byte(c)
@@ -165,6 +171,9 @@ func (s *screen) wide(c byte) {
 		return
 	}
 	r, n := utf8.DecodeRune(s.part)
+	if r == utf8.RuneError && n == 1 {
+		s.foreign++
+	}
 	rest := string(s.part[n:])
 	s.part = s.part[:0]
 	if r >= 0x80 && r < 0xa0 { // control characters of eight bits
@@ -245,6 +254,7 @@ func (s *screen) Close() {
 		return
 	}
 	if len(s.part) > 0 {
+		s.foreign += int64(len(s.part))
 		s.part = s.part[:0]
 		s.put([]byte("\uFFFD")...)
 	}

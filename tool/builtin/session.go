@@ -125,8 +125,12 @@ func (d *Driver) endAlone(s *session, why string) {
 	}
 	ctx, cancel := clean(context.Background())
 	defer cancel()
-	if _, err := d.endLive(ctx, s); err != nil {
+	killed, err := d.endLive(ctx, s)
+	if err != nil {
 		d.log.Error("a sandbox could not be ended", "session", s.key.ID, "error", err)
+	}
+	if len(killed) > 0 && len(alive) == 0 {
+		notes = append(notes, orphaned(killed))
 	}
 	d.note(s.key, notes...)
 }

@@ -3,6 +3,7 @@ package builtin
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -21,6 +22,8 @@ const (
 // where they report working directories, each ended by a NUL; the command's own goes
 // where its output goes, so that both come in the order they were written. A script is
 // put on one line, so that the lines of the command are counted from 1.
+//
+// bash reports through the descriptor $5, see [reportFD].
 //
 // cd, pushd and popd report where they went, so that the directory is known however
 // the command ends: by exit, by exec, or killed. In subshells they do not. With set -x
@@ -46,13 +49,26 @@ var (
 		exec python3 -u -X utf8 -c "$5"`)
 )
 
+// reportFD is the descriptor that bash reports through. Commands open files under
+// numbers of their own choice (flock(1) shows 9, 99 and 200, bash takes 10 and on for
+// itself), and what is reported must not end up in one of those.
+const reportFD = 197
+
+// reportTo is reportFD, or what bash would take itself if so high a number is not allowed.
+func reportTo(files int) string {
+	if files > 0 && files <= reportFD {
+		return "10"
+	}
+	return strconv.Itoa(reportFD)
+}
+
 // argsMark is the second argument of a script: in the list of processes, it ends the
 // command.
 const argsMark = "# cairn"
 
 const (
 	bashStart = `unset CAIRN_START;
-		exec {cairn_fd}>&2 2>&1;
+		cairn_fd=$5; eval "exec $5>&2 2>&1";
 		cairn_dir() { [ "$BASH_SUBSHELL" != 0 ] || printf "%s\0" "$PWD" 2>/dev/null >&"$cairn_fd" || :; };
 		cairn_go() {
 			if builtin "$@" 2>/dev/null; then cairn_dir; return 0; fi;

@@ -73,10 +73,10 @@ func newWorld(tb testing.TB, o worldOptions) *world {
 		if left, err := os.ReadDir(b.TempDir); err != nil || len(left) > 0 {
 			tb.Errorf("left in the temporary directory: %v, %v", left, err)
 		}
-		// overlayfs leaves directories that their owner may not look into.
+		// overlayfs leaves directories that their owner may not look into, and so do tests.
 		err = filepath.WalkDir(filepath.Join(dir, "workspaces"), func(p string, e fs.DirEntry, err error) error {
 			if err == nil && e.IsDir() && e.Type()&fs.ModeSymlink == 0 {
-				if info, e := e.Info(); e == nil && info.Mode().Perm() == 0 {
+				if info, e := e.Info(); e == nil && info.Mode().Perm()&0o700 != 0o700 {
 					err = os.Chmod(p, 0o700)
 				}
 			}

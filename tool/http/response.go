@@ -19,8 +19,7 @@ import (
 )
 
 const (
-	// maxRead is where reading a response stops, in bytes: what is beyond counts
-	// as cut off.
+	// maxRead is where reading a response stops, in bytes: it is said that there is more.
 	maxRead = 64 << 20
 	// maxRetryAfter bounds how long a target can ask to wait.
 	maxRetryAfter = time.Hour
@@ -116,6 +115,14 @@ func read(resp *http.Response, maximum int64) (*cairn.ToolResult, error) {
 	if _, err := io.Copy(kept, limited); err != nil {
 		return nil, err
 	}
+	longer := false
+	if limited.N <= 0 {
+		n, err := io.ReadFull(resp.Body, make([]byte, 1))
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		longer = n > 0
+	}
 	body, cut := kept.Bytes()
 	result.Truncated = cut
 	if len(body) == 0 {
@@ -127,6 +134,9 @@ func read(resp *http.Response, maximum int64) (*cairn.ToolResult, error) {
 	}
 	if cut == 0 && (isJSON(media) || media == "") && json.Valid(body) && utf8.Valid(body) {
 		result.Structured = json.RawMessage(body)
+	}
+	if longer { // first, or the cap would leave it out
+		result.Content = append(result.Content, cairn.Text(fmt.Sprintf("[the answer goes on after %d bytes, which is where reading stopped: its end is not below]\n", maxRead)))
 	}
 	result.Content = append(result.Content, cairn.Text(text))
 	return result, nil

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -346,7 +347,7 @@ func (c *child) end() {
 }
 
 const (
-	maxStderrLine  = 4 << 10   // bytes of a line that is logged
+	maxStderrLine  = 4 << 10   // bytes of a line that are logged, about
 	maxStderrTotal = 256 << 10 // bytes of one process that are logged
 	minSecret      = 4         // letters a value must have to be searched for
 )
@@ -355,25 +356,48 @@ const (
 // of it, without the values it was given in its environment.
 func logStderr(r *os.File, log *slog.Logger, secrets []string) {
 	defer func() { _ = r.Close() }() // nothing is left to read
-	var replace []string
-	for _, s := range secrets {
-		if len(s) >= minSecret {
-			replace = append(replace, s, "[redacted]")
-		}
-	}
-	redact := strings.NewReplacer(replace...)
-	lines := bufio.NewReaderSize(r, maxStderrLine)
+	redact, longest := redactor(secrets)
+	// A secret that begins in the part of a line that is logged is read to its end.
+	lines := bufio.NewReaderSize(r, maxStderrLine+longest)
 	total := 0
+	rest := false // of a line whose beginning was logged
 	for {
 		line, err := lines.ReadSlice('\n')
-		if text := strings.TrimRight(string(line), "\r\n"); text != "" && total <= maxStderrTotal {
-			if total += len(line); total > maxStderrTotal {
+		long := errors.Is(err, bufio.ErrBufferFull)
+		if text := strings.TrimRight(string(line), "\r\n"); text != "" && !rest && total <= maxStderrTotal {
+			total += len(line)
+			text = redact.Replace(text)
+			if long { // what is at its end may be a part of a secret
+				text = text[:max(0, len(text)-longest)] + "…"
+			}
+			if total > maxStderrTotal {
 				text = "…the rest is not logged"
 			}
-			log.Debug("mcp server", "stderr", redact.Replace(strings.ToValidUTF8(text, "�")))
+			log.Debug("mcp server", "stderr", strings.ToValidUTF8(text, "�"))
 		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		if rest = long; err != nil && !long {
 			return
 		}
 	}
+}
+
+// redactor replaces secrets, and each line of those that have several; longest is the
+// length of the longest that is looked for, in bytes.
+func redactor(secrets []string) (redact *strings.Replacer, longest int) {
+	var all []string
+	for _, s := range secrets {
+		for line := range strings.SplitSeq(s, "\n") {
+			if line = strings.TrimSuffix(line, "\r"); len(line) >= minSecret {
+				all = append(all, line)
+				longest = max(longest, len(line))
+			}
+		}
+	}
+	// Where one begins like another, the longer one counts.
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	var replace []string
+	for _, s := range all {
+		replace = append(replace, s, "[redacted]")
+	}
+	return strings.NewReplacer(replace...), longest
 }

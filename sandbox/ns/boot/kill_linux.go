@@ -51,6 +51,7 @@ func (c *commands) kill(id uint64) []wire.Proc {
 func (c *commands) clear(m *command) ([]wire.Proc, error) {
 	var killed []wire.Proc
 	named := map[int]bool{}
+	var names namer
 	stopped := false
 	defer func() {
 		if stopped {
@@ -74,7 +75,7 @@ func (c *commands) clear(m *command) ([]wire.Proc, error) {
 		for _, p := range procs {
 			if !p.zombie && !named[p.pid] && len(killed) < maxNamed {
 				named[p.pid] = true
-				killed = append(killed, wire.Proc{PID: p.pid, Command: p.command()})
+				killed = append(killed, wire.Proc{PID: p.pid, Command: names.command(p)})
 			}
 		}
 		if c.strike(procs, round >= politely && !stopped) {

@@ -4,9 +4,12 @@ package boot
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +21,11 @@ const (
 	maxNamed = 256
 	// maxCommand is how much of the arguments of a process is named, in bytes.
 	maxCommand = 200
+	// glance is how long a process without arguments is given to get some, and
+	// maxGlances how often in one list: execve(2) closes descriptors, by which a start
+	// is known, before it sets the arguments.
+	glance     = time.Millisecond
+	maxGlances = 20
 )
 
 // proc is a process of the instance that was seen in /proc.
@@ -146,11 +154,22 @@ func parseTicks(stat []byte) int64 {
 	return sum
 }
 
-// command names the process by its arguments, or in brackets by its name.
-func (p proc) command() []byte {
+// namer names processes, for one list.
+type namer struct{ glances int }
+
+// command names a process by its arguments, or in brackets by its name.
+func (n *namer) command(p proc) []byte {
 	dir := "/proc/" + strconv.Itoa(p.pid)
-	if b, err := head(dir+"/cmdline", maxCommand); err == nil && len(b) > 0 {
-		return bytes.TrimRight(bytes.ReplaceAll(b, []byte{0}, []byte{' '}), " ")
+	for {
+		b, err := head(dir+"/cmdline", maxCommand)
+		if len(b) > 0 {
+			return bytes.TrimRight(bytes.ReplaceAll(b, []byte{0}, []byte{' '}), " ")
+		}
+		if err != nil && !errors.Is(err, io.EOF) || n.glances == maxGlances {
+			break
+		}
+		n.glances++
+		<-time.After(glance)
 	}
 	b, err := head(dir+"/comm", maxCommand)
 	if err != nil {
@@ -177,9 +196,10 @@ func list() ([]wire.Proc, error) {
 		return nil, err
 	}
 	var named []wire.Proc
+	var names namer
 	for _, p := range procs {
 		if !p.zombie && len(named) < maxNamed {
-			named = append(named, wire.Proc{PID: p.pid, Command: p.command()})
+			named = append(named, wire.Proc{PID: p.pid, Command: names.command(p)})
 		}
 	}
 	return named, nil

@@ -59,7 +59,11 @@ func (f *files) edit(a editArgs, _ Request) (Response, error) {
 	}
 	facts := editFacts{Path: p, Replacements: n, Bytes: len(edited)}
 	if edited == old {
-		return Response{Text: p + " is as it was: the edits cancel each other out", Structured: structured(facts)}, nil
+		why := "the edits cancel each other out"
+		if strings.Contains(old, "\r\n") {
+			why += ", or differ in line ends only, and an edit keeps those of the file (CR LF); to change them use a program in bash"
+		}
+		return Response{Text: p + " is as it was: " + why, Structured: structured(facts)}, nil
 	}
 	if err := f.replace(t, []byte(edited)); err != nil {
 		return Response{}, err
@@ -108,6 +112,11 @@ func apply(text, name string, edits []replacement) (string, int, error) {
 			}
 			return errors.New(why)
 		}
+		// A mark in old_text is that of the file, unless there is another one.
+		marked := mark && strings.HasPrefix(e.Old, bom) && !strings.Contains(body, e.Old)
+		if marked {
+			e.Old, e.New = strings.TrimPrefix(e.Old, bom), strings.TrimPrefix(e.New, bom)
+		}
 		if e.Old == "" {
 			return "", 0, fail("old_text is empty; give the text to replace, or use write for a whole file")
 		}
@@ -115,6 +124,12 @@ func apply(text, name string, edits []replacement) (string, int, error) {
 			return "", 0, fail("old_text and new_text are the same")
 		}
 		found := matches(body, e.Old)
+		if marked && len(found) > 0 {
+			found = found[:1]
+			if found[0].from > 0 {
+				found = nil
+			}
+		}
 		switch {
 		case len(found) == 0:
 			after := ""
@@ -130,7 +145,11 @@ func apply(text, name string, edits []replacement) (string, int, error) {
 		from := 0
 		for _, m := range found {
 			b.WriteString(body[from:m.from])
-			b.WriteString(withLineEnds(e.New, body, m))
+			text := withLineEnds(e.New, body, m)
+			if mark && m.from == 0 { // it is there already, and stays
+				text = strings.TrimPrefix(text, bom)
+			}
+			b.WriteString(text)
 			from = m.to
 			if b.Len() > maxEditFile {
 				return "", 0, fail("the file would be larger than %s", size(maxEditFile))

@@ -1,6 +1,9 @@
 package hand
 
-import "strings"
+import (
+	"bufio"
+	"strings"
+)
 
 // Apply makes one replacement.
 func Apply(body, old, text string, all bool) (string, int, error) {
@@ -27,4 +30,14 @@ func Compare(a, b []string) (script []byte, old, now []int) {
 // Ignored says whether the text of a .gitignore file in / leaves a file out.
 func Ignored(text, p string) bool {
 	return parseIgnores(strings.NewReader(text), "/", nil).ignored("/"+p, false)
+}
+
+// ReadText is what read shows of a text when at most about scan bytes are looked at.
+func ReadText(text string, offset, limit int, scan int64) (string, error) {
+	s, err := readLines(bufio.NewReader(strings.NewReader(text)), offset, limit, 1<<20, scan)
+	if err != nil {
+		return "", err
+	}
+	r, err := s.response(readFacts{Path: "f", Bytes: int64(len(text))}, offset)
+	return r.Text, err
 }

@@ -33,6 +33,9 @@ func missing(body, old string) string {
 	if body == "" {
 		return " The file is empty."
 	}
+	if strings.Contains(old, "\uFFFD") && !isPlain(body) {
+		return " It holds U+FFFD, which stands for bytes of the file that are no UTF-8: edit text without them, or change those bytes with a program in bash."
+	}
 	if i := strings.Index(strings.ToLower(body), strings.ToLower(old)); i >= 0 && len(strings.ToLower(body)) == len(body) {
 		return fmt.Sprintf(" It stands in line %d with other upper and lower case letters.", 1+strings.Count(body[:i], "\n"))
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -68,22 +67,30 @@ func (f *files) read(a readArgs, r Request) (Response, error) {
 		a.Offset = 1
 	}
 	a.Limit, a.Offset = min(a.Limit, maxLines), max(a.Offset, -maxLines)
-	lines, err := readLines(in, a.Offset, a.Limit, r.Max)
+	lines, err := readLines(in, a.Offset, a.Limit, r.Max, maxScan)
 	if err != nil {
 		return Response{}, f.explain(p, err)
 	}
-	if len(lines.text) == 0 {
-		return Response{}, fmt.Errorf("%s has %s; there is no line %d", p, count(lines.total, "line"), a.Offset)
+	return lines.response(facts, a.Offset)
+}
+
+// response shows the section; offset is the line that was asked for.
+func (s *section) response(facts readFacts, offset int) (Response, error) {
+	switch {
+	case !s.counted && (offset < 0 || len(s.text) == 0):
+		return Response{}, fmt.Errorf("%s has %s, too much to count its lines up to there; look at its end with tail in bash", facts.Path, size(facts.Bytes))
+	case len(s.text) == 0:
+		return Response{}, fmt.Errorf("%s has %s; there is no line %d", facts.Path, count(s.total, "line"), offset)
 	}
 	var b strings.Builder
-	for i, line := range lines.text {
-		numbered(&b, lines.from+i, line)
+	for i, line := range s.text {
+		numbered(&b, s.from+i, line)
 	}
-	facts.From, facts.To = lines.from, lines.from+len(lines.text)-1
-	if lines.counted {
-		facts.Lines = lines.total
+	facts.From, facts.To = s.from, s.from+len(s.text)-1
+	if s.counted {
+		facts.Lines = s.total
 	}
-	for _, note := range lines.notes(facts) {
+	for _, note := range s.notes(facts) {
 		fmt.Fprintf(&b, "[%s]\n", note)
 	}
 	return Response{Text: b.String(), Structured: structured(facts)}, nil
@@ -99,7 +106,7 @@ type section struct {
 	full    bool // the bound on bytes was reached
 	cutOff  int  // lines that were shortened
 	crlf    int  // lines that end with CR LF
-	invalid bool // not UTF-8
+	invalid bool // not UTF-8, or with NUL bytes
 	noEnd   bool // the last line of the file has no line end
 }
 
@@ -122,7 +129,7 @@ func (s *section) notes(facts readFacts) []string {
 		notes = append(notes, "lines end with CR LF")
 	}
 	if s.invalid {
-		notes = append(notes, "not valid UTF-8: the bytes shown as \uFFFD are others in the file")
+		notes = append(notes, "not plain UTF-8: the bytes shown as \uFFFD are others in the file")
 	}
 	if s.noEnd && s.ended {
 		notes = append(notes, "no line end after the last line")
@@ -131,10 +138,11 @@ func (s *section) notes(facts readFacts) []string {
 }
 
 // readLines takes limit lines from line offset on; a negative offset counts from
-// the end. At most maximum bytes are taken, and at least one line.
-func readLines(in *bufio.Reader, offset, limit, maximum int) (*section, error) {
+// the end. At most maximum bytes are taken, and at least one line; about scan bytes
+// are looked at.
+func readLines(in *bufio.Reader, offset, limit, maximum int, scan int64) (*section, error) {
 	s := &section{from: max(offset, 1)}
-	var ring []string // the last lines, for a negative offset
+	var ring []lineRead // the last lines, for a negative offset
 	n, used := 0, 0
 	var scanned int64
 	for {
@@ -151,7 +159,7 @@ func readLines(in *bufio.Reader, offset, limit, maximum int) (*section, error) {
 				text = text[:len(text)-1]
 			}
 			if offset < 0 {
-				if ring = append(ring, text); len(ring) > -offset {
+				if ring = append(ring, lineRead{text, line, whole, last}); len(ring) > -offset {
 					ring = ring[1:]
 				}
 			} else if n >= offset && !s.full && len(s.text) < limit {
@@ -168,22 +176,29 @@ func readLines(in *bufio.Reader, offset, limit, maximum int) (*section, error) {
 			s.counted = true
 			break
 		}
-		if offset > 0 && (s.full || len(s.text) >= limit) && scanned > maxCount || scanned > maxScan {
+		if offset > 0 && (s.full || len(s.text) >= limit) && scanned > maxCount || scanned > scan {
 			break
 		}
 	}
 	s.total = n
 	if offset < 0 {
 		s.from = n - len(ring) + 1
-		for _, line := range ring[:min(limit, len(ring))] {
-			if used += len(line) + 8; used > maximum && len(s.text) > 0 {
+		for _, l := range ring[:min(limit, len(ring))] {
+			if used += len(l.text) + 8; used > maximum && len(s.text) > 0 {
 				break
 			}
-			s.take(line, line, true)
+			s.take(l.text, l.line, l.whole)
+			s.noEnd = l.last
 		}
 	}
 	s.ended = s.counted && s.from+len(s.text)-1 == n
 	return s, nil
+}
+
+// lineRead is a line as oneLine reads it, and the text of it.
+type lineRead struct {
+	text, line  string
+	whole, last bool
 }
 
 func (s *section) take(text, line string, whole bool) {
@@ -194,9 +209,9 @@ func (s *section) take(text, line string, whole bool) {
 		s.cutOff++
 		text = cut(text, maxLine) + "…"
 	}
-	if !utf8.ValidString(text) {
+	if !isPlain(text) {
 		s.invalid = true
-		text = strings.ToValidUTF8(text, "\uFFFD")
+		text = plain(text)
 	}
 	s.text = append(s.text, text)
 }

@@ -55,6 +55,7 @@ type searchFacts struct {
 	Large    int  `json:"large,omitzero"`
 	Ignored  int  `json:"ignored,omitzero"`
 	Unread   int  `json:"unread,omitzero"` // directories that were not searched to their end
+	Closed   int  `json:"closed,omitzero"` // files that could not be read
 	Cut      int  `json:"cut,omitzero"`    // lines that were not searched to their end
 	TimedOut bool `json:"timed_out,omitzero"`
 }
@@ -210,10 +211,12 @@ func (s *searcher) walk(dir string, depth int, above *ignores) error {
 		}
 		switch {
 		case e.IsDir():
-			if depth < maxWalkDepth {
-				if err := s.walk(p, depth+1, rules); err != nil {
-					return err
-				}
+			if depth >= maxWalkDepth {
+				s.facts.Unread++
+				continue
+			}
+			if err := s.walk(p, depth+1, rules); err != nil {
+				return err
 			}
 		case e.Type().IsRegular():
 			if len(s.include) > 0 && !s.include.match(rel) {
@@ -242,6 +245,7 @@ func (s *searcher) file(p string, info fs.FileInfo) error {
 	}
 	file, _, err := s.openRegular(p)
 	if err != nil {
+		s.facts.Closed++
 		return nil //nolint:nilerr // a file that cannot be read does not end a search
 	}
 	buf := bytes.NewBuffer(s.buf[:0])
@@ -249,6 +253,7 @@ func (s *searcher) file(p string, info fs.FileInfo) error {
 	_ = file.Close() // read only
 	s.buf = buf.Bytes()
 	if err != nil {
+		s.facts.Closed++
 		return nil //nolint:nilerr // as above
 	}
 	content := s.buf
@@ -389,7 +394,7 @@ func (s *searcher) line(p string, n int, mark byte, line []byte, at []int) {
 		}
 		text = part
 	}
-	fmt.Fprintf(&s.b, "%s%c%d%c%s\n", printable(show(p)), mark, n, mark, strings.ToValidUTF8(text, "\uFFFD"))
+	fmt.Fprintf(&s.b, "%s%c%d%c%s\n", printable(show(p)), mark, n, mark, plain(text))
 }
 
 // notes say what the matches alone do not.
@@ -400,6 +405,9 @@ func (s *searcher) notes() {
 			note("no file fits")
 		} else {
 			note("no match in %s", count(s.facts.Searched, "file"))
+			if !s.args.Literal && strings.Contains(s.args.Pattern, `\n`) || strings.Contains(s.args.Pattern, "\n") {
+				note("the pattern is looked for within single lines, so that nothing with a line end fits")
+			}
 		}
 		if s.facts.Ignored > 0 {
 			note("left out: %s that .gitignore names (all: true searches them)", count(s.facts.Ignored, "entry"))
@@ -412,18 +420,21 @@ func (s *searcher) notes() {
 		note("stopped before everything was searched: narrow the path or include")
 	}
 	if s.facts.Unread > 0 {
-		note("%s not searched to the end: not readable, or more than %d entries", count(s.facts.Unread, "directory"), maxEntries)
+		note("%s not searched to the end: not readable, more than %d entries, or below %d others", count(s.facts.Unread, "directory"), maxEntries, maxWalkDepth)
 	}
 	if s.facts.Cut > 0 {
 		note("%s too long for this pattern: only the beginning was searched", count(s.facts.Cut, "line"))
 	}
-	if s.facts.Binary > 0 || s.facts.Large > 0 {
+	if s.facts.Binary > 0 || s.facts.Large > 0 || s.facts.Closed > 0 {
 		var skipped []string
 		if s.facts.Binary > 0 {
 			skipped = append(skipped, fmt.Sprintf("%d that are no text", s.facts.Binary))
 		}
 		if s.facts.Large > 0 {
 			skipped = append(skipped, fmt.Sprintf("%d larger than %s", s.facts.Large, size(maxSearchFile)))
+		}
+		if s.facts.Closed > 0 {
+			skipped = append(skipped, fmt.Sprintf("%d that cannot be read", s.facts.Closed))
 		}
 		note("files not searched: %s", strings.Join(skipped, ", "))
 	}

@@ -111,6 +111,15 @@ func knownBinary(head []byte) bool {
 	return isBinary(head) || describe(head) != "binary data"
 }
 
+// plain makes text of bytes: U+FFFD stands for what is no UTF-8, and for NUL, which not
+// every reader of a result takes.
+func plain(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// isPlain says whether plain leaves a text as it is.
+func isPlain(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
 // numbered writes one line as models know it from cat -n.
 func numbered(b *strings.Builder, n int, text string) {
 	fmt.Fprintf(b, "%6d\t%s\n", n, text)
