@@ -116,9 +116,17 @@ func parseStat(s string) (member, bool) {
 
 func (m member) dir() string { return "/proc/" + strconv.Itoa(m.pid) }
 
+// glances is how many milliseconds a process without arguments is given to get some:
+// execve(2) closes descriptors, by which a start is known, before it sets them.
+const glances = 10
+
 // info names the process by its arguments, or by its short name in brackets.
 func (m member) info() sandbox.ProcessInfo {
 	b, err := os.ReadFile(m.dir() + "/cmdline")
+	for n := 0; n < glances && len(b) == 0 && err == nil; n++ {
+		<-time.After(time.Millisecond)
+		b, err = os.ReadFile(m.dir() + "/cmdline")
+	}
 	name := strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " "))
 	if err != nil || name == "" {
 		if b, err = os.ReadFile(m.dir() + "/comm"); err == nil {
