@@ -203,7 +203,10 @@ func TestLiveHelperKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := unix.Kill(d.helper.pid, unix.SIGKILL); err != nil {
+		d.mu.Lock()
+		pid := d.helper.pid
+		d.mu.Unlock()
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		wantLost(t, i, p)
