@@ -308,6 +308,22 @@ func TestLiveTrees(t *testing.T) {
 		t.Errorf("alive: %s", got)
 	}
 
+	// One whose first thread ends lives on in another, and looks dead.
+	half := start(false, `exec python3 -c '
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(1007,)).start()
+print("ready", flush=True)
+ctypes.CDLL(None).syscall(93 if platform.machine() == "aarch64" else 60, 0)'`)
+	if killed, err := half.Kill(t.Context()); err != nil || len(killed) != 1 {
+		t.Errorf("killing one whose first thread has ended: %v, %v", killed, err)
+	}
+	if _, err := half.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := alive(); got != "sleep 1001; sleep 1002; sleep 1003" {
+		t.Errorf("alive: %s", got)
+	}
+
 	if killed, err := server.Kill(t.Context()); err != nil || len(killed) != 2 {
 		t.Errorf("killing the detached one: %v, %v", killed, err)
 	}

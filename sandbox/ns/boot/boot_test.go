@@ -21,6 +21,9 @@ func TestParsers(t *testing.T) {
 	if n := parseTicks([]byte("1 (a) b) S 1 1 1 0 -1 4194560 1 2 3 4 50 6 7 8 20 0 1 0 12345 1 1")); n != 56 {
 		t.Errorf("%d ticks", n)
 	}
+	if n := parseLastPID([]byte("0.20 0.18 0.12 1/80 11206\n")); n != 11206 {
+		t.Errorf("last process id %d", n)
+	}
 	if n := parseStatm([]byte("100 20 5 1 0 10 0\n")); n != 20 {
 		t.Errorf("%d resident pages", n)
 	}

@@ -187,8 +187,8 @@ func (c *commands) forget() {
 	if len(c.byID) < maxCommands/2 {
 		return
 	}
-	alive, err := tags()
-	if err != nil {
+	alive, sure, err := tags()
+	if err != nil || !sure {
 		return
 	}
 	for id, m := range c.byID {

@@ -17,6 +17,9 @@ const (
 	// politely is how many rounds of killing are tried before everything is
 	// stopped for it: enough for all but a program that forks against it.
 	politely = 8
+	// looks is how often nothing may be found, with something else being started
+	// meanwhile, before everything is stopped to be sure.
+	looks = 3
 	// rounds is the most rounds, some 15 seconds: a large process takes its time to
 	// die. After them the whole instance is ended.
 	rounds = 200
@@ -52,7 +55,7 @@ func (c *commands) clear(m *command) ([]wire.Proc, error) {
 	var killed []wire.Proc
 	named := map[int]bool{}
 	var names namer
-	stopped := false
+	stopped, unsure := false, 0
 	defer func() {
 		if stopped {
 			_ = c.cont()
@@ -70,7 +73,14 @@ func (c *commands) clear(m *command) ([]wire.Proc, error) {
 			return nil, err
 		}
 		if len(procs) == 0 {
-			return killed, nil
+			sure, err := gone(m.tag)
+			if err != nil || sure {
+				return killed, err
+			}
+			if unsure++; unsure >= looks {
+				stopped = c.strike(nil, true)
+			}
+			continue
 		}
 		for _, p := range procs {
 			if !p.zombie && !named[p.pid] && len(killed) < maxNamed {
@@ -90,6 +100,12 @@ func (c *commands) clear(m *command) ([]wire.Proc, error) {
 	return nil, fmt.Errorf("processes of a command were still alive after %d rounds of killing", rounds)
 }
 
+// gone says whether nothing with a mark is alive, if that can be told.
+func gone(tag uint64) (bool, error) {
+	alive, sure, err := tags()
+	return sure && !alive[tag] && !alive[0], err
+}
+
 // strike kills processes of a command. If the command is alone, everything but init
 // is killed at one instant: nothing can fork its way out. If it is not and has held
 // out, everything is stopped at one instant instead, so that the next look is
@@ -98,7 +114,7 @@ func (c *commands) strike(procs []proc, hard bool) (stopped bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case len(c.byID) == 1:
+	case len(c.byID) == 1 && len(procs) > 0:
 		_ = unix.Kill(-1, unix.SIGKILL)
 	case hard:
 		_ = unix.Kill(-1, unix.SIGSTOP)

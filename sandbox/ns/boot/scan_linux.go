@@ -66,7 +66,14 @@ func scan(tag uint64) ([]proc, error) {
 	var procs []proc
 	for _, pid := range all {
 		p := proc{pid: pid}
-		switch state(pid) {
+		dir := "/proc/" + strconv.Itoa(pid)
+		was := state(dir)
+		if was == 'Z' || was == 'X' {
+			if other := thread(dir); other != "" {
+				dir, was = other, state(other)
+			}
+		}
+		switch was {
 		case 0: // gone
 			continue
 		case 'T', 't':
@@ -74,8 +81,8 @@ func scan(tag uint64) ([]proc, error) {
 		case 'Z', 'X':
 			p.zombie = true
 		}
+		p.tag = mark(dir)
 		if tag != 0 {
-			p.tag = mark(pid)
 			if p.zombie && p.tag == 0 || p.tag != 0 && p.tag != tag {
 				// A dead process has lost its mark; who has to reap it is alive and has it,
 				// or is init.
@@ -87,31 +94,85 @@ func scan(tag uint64) ([]proc, error) {
 	return procs, nil
 }
 
-// mark is the inode of a process's UTS namespace; 0: not known.
-func mark(pid int) uint64 {
+// lastPID is the process id that was given last, to a process or a thread; 0: it is
+// not known.
+func lastPID() int {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	return parseLastPID(b)
+}
+
+// parseLastPID finds the last field of proc_loadavg(5).
+func parseLastPID(loadavg []byte) int {
+	f := bytes.Fields(loadavg)
+	if len(f) != 5 {
+		return 0
+	}
+	n, err := strconv.Atoi(string(f[4]))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// thread is the directory of a thread of a process whose first one has ended: the others
+// may live on. Empty: there is none.
+func thread(dir string) string {
+	d, err := os.Open(dir + "/task")
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = d.Close() }()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return ""
+	}
+	for _, n := range names {
+		at := dir + "/task/" + n
+		if s := state(at); s != 0 && s != 'Z' && s != 'X' {
+			return at
+		}
+	}
+	return ""
+}
+
+// mark is the inode of the UTS namespace of a process or thread, by its directory; 0: not
+// known.
+func mark(dir string) uint64 {
 	var st unix.Stat_t
-	if err := unix.Stat("/proc/"+strconv.Itoa(pid)+"/ns/uts", &st); err != nil {
+	if err := unix.Stat(dir+"/ns/uts", &st); err != nil {
 		return 0
 	}
 	return st.Ino
 }
 
-// tags are the marks of everything alive.
-func tags() (map[uint64]bool, error) {
-	all, err := pids()
-	if err != nil {
-		return nil, err
+// tags are the marks of everything alive; 0 is among them when one cannot be read. To
+// look once is not enough: what a process forked just before it ended may not have been
+// there to be listed. So this looks twice, and is sure if no process was made meanwhile:
+// one that was being made before the first look is listed by the second.
+func tags() (found map[uint64]bool, sure bool, err error) {
+	last := lastPID()
+	for range 2 {
+		procs, err := scan(0)
+		if err != nil {
+			return nil, false, err
+		}
+		found = map[uint64]bool{}
+		for _, p := range procs {
+			if !p.zombie {
+				found[p.tag] = true
+			}
+		}
 	}
-	found := map[uint64]bool{}
-	for _, pid := range all {
-		found[mark(pid)] = true
-	}
-	return found, nil
+	return found, last > 0 && lastPID() == last, nil
 }
 
-// state is the letter of a process's state (proc_pid_stat(5)); 0: it is gone.
-func state(pid int) byte {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+// state is the letter of the state of a process or thread (proc_pid_stat(5)), by its
+// directory; 0: it is gone.
+func state(dir string) byte {
+	b, err := os.ReadFile(dir + "/stat")
 	if err != nil {
 		return 0
 	}
