@@ -88,7 +88,22 @@ func look(dir string) (member, bool) {
 	if err != nil {
 		return member{}, false
 	}
-	return parseStat(string(b))
+	m, ok := parseStat(string(b))
+	if ok && m.state == 'Z' { // its first thread has ended; others may live on
+		others, err := filepath.Glob(dir + "/task/[0-9]*/stat")
+		if err != nil {
+			return m, ok
+		}
+		for _, name := range others {
+			if b, err := os.ReadFile(name); err == nil {
+				if other, ok := parseStat(string(b)); ok && other.state != 'Z' && other.state != 'X' {
+					m.state = other.state
+					break
+				}
+			}
+		}
+	}
+	return m, ok
 }
 
 func parseStat(s string) (member, bool) {

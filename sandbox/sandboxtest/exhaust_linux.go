@@ -38,6 +38,8 @@ type load struct {
 
 var hogs = []load{
 	{name: "anonymous memory", args: []string{"anon", strconv.Itoa(most)}, limit: "memory", max: memoryLimit, slack: 1024 * mib},
+	{name: "memory of a headless process", args: []string{"headless", "anon", strconv.Itoa(most)}, limit: "memory", max: memoryLimit, slack: 1024 * mib},
+	{name: "files of a headless process", args: []string{"headless", "lost", strconv.Itoa(most)}, limit: "disk", others: []string{"memory"}, max: diskLimit, slack: 1024 * mib},
 	{name: "shared memory", args: []string{"shared", strconv.Itoa(most)}, limit: "memory", max: memoryLimit, slack: 1024 * mib},
 	{name: "a memfd", args: []string{"memfd", strconv.Itoa(most)}, limit: "memory", max: memoryLimit, slack: 1024 * mib},
 	{name: "many memfds", args: []string{"memfds", strconv.Itoa(most)}, limit: "memory", others: []string{"disk"}, max: memoryLimit, slack: 1024 * mib},

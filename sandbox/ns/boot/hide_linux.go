@@ -78,7 +78,7 @@ func hiding(pids []int) (sockets, mappings int) {
 	}
 	device := fmt.Sprintf("%02x:%02x", unix.Major(st.Dev), unix.Minor(st.Dev))
 	for _, pid := range pids {
-		dir := "/proc/" + strconv.Itoa(pid)
+		dir, _ := home(pid)
 		if b, err := os.ReadFile(dir + "/maps"); err == nil {
 			mappings += parseMaps(b, device)
 		}

@@ -66,13 +66,7 @@ func scan(tag uint64) ([]proc, error) {
 	var procs []proc
 	for _, pid := range all {
 		p := proc{pid: pid}
-		dir := "/proc/" + strconv.Itoa(pid)
-		was := state(dir)
-		if was == 'Z' || was == 'X' {
-			if other := thread(dir); other != "" {
-				dir, was = other, state(other)
-			}
-		}
+		dir, was := home(pid)
 		switch was {
 		case 0: // gone
 			continue
@@ -117,25 +111,31 @@ func parseLastPID(loadavg []byte) int {
 	return n
 }
 
-// thread is the directory of a thread of a process whose first one has ended: the others
-// may live on. Empty: there is none.
-func thread(dir string) string {
+// home is the directory of a process in /proc and its state (proc_pid_stat(5)); 0: it is
+// gone. When the first thread of a process has ended, the directory of the process shows
+// nothing of what it has, and looks dead: then it is that of another thread.
+func home(pid int) (string, byte) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	was := state(dir)
+	if was != 'Z' && was != 'X' {
+		return dir, was
+	}
 	d, err := os.Open(dir + "/task")
 	if err != nil {
-		return ""
+		return dir, was
 	}
 	defer func() { _ = d.Close() }()
 	names, err := d.Readdirnames(-1)
 	if err != nil {
-		return ""
+		return dir, was
 	}
 	for _, n := range names {
-		at := dir + "/task/" + n
-		if s := state(at); s != 0 && s != 'Z' && s != 'X' {
-			return at
+		other := dir + "/task/" + n
+		if s := state(other); s != 0 && s != 'Z' && s != 'X' {
+			return other, s
 		}
 	}
-	return ""
+	return dir, was
 }
 
 // mark is the inode of the UTS namespace of a process or thread, by its directory; 0: not
@@ -169,8 +169,7 @@ func tags() (found map[uint64]bool, sure bool, err error) {
 	return found, last > 0 && lastPID() == last, nil
 }
 
-// state is the letter of the state of a process or thread (proc_pid_stat(5)), by its
-// directory; 0: it is gone.
+// state is the letter of the state of a process or thread, by its directory.
 func state(dir string) byte {
 	b, err := os.ReadFile(dir + "/stat")
 	if err != nil {
@@ -220,7 +219,7 @@ type namer struct{ glances int }
 
 // command names a process by its arguments, or in brackets by its name.
 func (n *namer) command(p proc) []byte {
-	dir := "/proc/" + strconv.Itoa(p.pid)
+	dir, _ := home(p.pid)
 	for {
 		b, err := head(dir+"/cmdline", maxCommand)
 		if len(b) > 0 {

@@ -95,7 +95,8 @@ func tmpfs() int64 {
 func resident(pids []int) int64 {
 	var pages int64
 	for _, pid := range pids {
-		if b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm"); err == nil {
+		dir, _ := home(pid)
+		if b, err := os.ReadFile(dir + "/statm"); err == nil {
 			pages += parseStatm(b)
 		}
 	}
@@ -119,7 +120,8 @@ func parseStatm(b []byte) int64 {
 // that n processes have counting a n-th.
 func proportional(pids []int) (anon, shared int64) {
 	for _, pid := range pids {
-		if b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/smaps_rollup"); err == nil {
+		dir, _ := home(pid)
+		if b, err := os.ReadFile(dir + "/smaps_rollup"); err == nil {
 			a, s := parseRollup(b)
 			anon, shared = anon+a, shared+s
 		}
@@ -192,7 +194,8 @@ func unnamed(pids []int) (disk, memory int64) {
 		}
 	}
 	for _, pid := range pids {
-		dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+		dir, _ := home(pid)
+		dir += "/fd"
 		d, err := os.Open(dir)
 		if err != nil {
 			continue // it ended

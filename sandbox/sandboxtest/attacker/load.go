@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"unsafe"
@@ -41,6 +42,25 @@ var loads = map[string]func(args []string){
 	"flood":  flood,
 	"zombie": zombies,
 	"mapped": mapped,
+}
+
+//nolint:gochecknoinits // only here is the first thread that of main
+func init() {
+	loads["headless"] = headless
+	if len(os.Args) > 2 && os.Args[2] == "headless" {
+		runtime.LockOSThread()
+	}
+}
+
+// headless is another load in a process whose first thread ends: in /proc it looks dead,
+// and what it has is shown of its other threads only.
+func headless(args []string) {
+	go func() {
+		loads[args[0]](args[1:])
+		os.Exit(0)
+	}()
+	// The first thread is this goroutine's, see init.
+	_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0) // not raw: the runtime goes on without the thread
 }
 
 const mib = 1 << 20
