@@ -30,8 +30,9 @@ func layers(t testing.TB) sandbox.Root {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { // overlayfs leaves directories that not even their owner may enter
-		for _, p := range []string{"work/work", "work/work/incompat", "work/work/incompat/volatile"} {
-			_ = os.Chmod(filepath.Join(base, p), 0o755)
+		own := filepath.Join(base, "work", "work")
+		for _, p := range []string{own, filepath.Join(own, "incompat"), filepath.Join(own, "incompat", "volatile")} {
+			_ = os.Chmod(p, 0o755)
 		}
 	})
 	return sandbox.Root{Upper: filepath.Join(base, "upper"), Work: filepath.Join(base, "work")}

@@ -92,12 +92,13 @@ func TestNoSandbox(t *testing.T) {
 func TestTidy(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, p := range []string{"view-1/upper", "view-1/work/work/incompat", "other"} {
+	own := filepath.Join("view-1", "work", "work") // overlayfs' own directory
+	for _, p := range []string{"view-1/upper", filepath.Join(own, "incompat"), "other"} {
 		if err := os.MkdirAll(filepath.Join(dir, p), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(filepath.Join(dir, "view-1/work/work"), 0); err != nil {
+	if err := os.Chmod(filepath.Join(dir, own), 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "output-1"), nil, 0o600); err != nil {
