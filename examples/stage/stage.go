@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,8 +104,7 @@ func Open(o Options) (*Stage, error) {
 	if f, ok := s.o.Out.(*os.File); ok && isTerminal(f) {
 		s.term, s.colour = f, os.Getenv("NO_COLOR") == ""
 	}
-	env = append(env, "CAIRN_DATA="+s.data(), "CAIRN_SERVER=")
-	s.env = append(env, o.Env...) //nolint:gocritic // env is not used any more
+	s.env = slices.Concat(env, []string{"CAIRN_DATA=" + s.data(), "CAIRN_SERVER="}, o.Env)
 	return s, nil
 }
 

@@ -70,6 +70,15 @@ func FuzzParseState(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = parseState(b), parseTicks(b) })
 }
 
+func FuzzParseLastPID(f *testing.F) {
+	f.Add([]byte("0.20 0.18 0.12 1/80 11206\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if parseLastPID(b) < 0 {
+			t.Error("negative")
+		}
+	})
+}
+
 func FuzzParseStatm(f *testing.F) {
 	f.Add([]byte("100 20 5"))
 	f.Fuzz(func(t *testing.T, b []byte) {

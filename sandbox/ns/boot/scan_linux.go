@@ -151,15 +151,16 @@ func mark(dir string) uint64 {
 // tags are the marks of everything alive; 0 is among them when one cannot be read. To
 // look once is not enough: what a process forked just before it ended may not have been
 // there to be listed. So this looks twice, and is sure if no process was made meanwhile:
-// one that was being made before the first look is listed by the second.
+// one that was being made before the first look is there for the second, or who made it
+// was seen by the first.
 func tags() (found map[uint64]bool, sure bool, err error) {
 	last := lastPID()
+	found = map[uint64]bool{}
 	for range 2 {
 		procs, err := scan(0)
 		if err != nil {
 			return nil, false, err
 		}
-		found = map[uint64]bool{}
 		for _, p := range procs {
 			if !p.zombie {
 				found[p.tag] = true
